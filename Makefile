@@ -1,0 +1,62 @@
+# make run      train the steel-strip job on this machine: a coordinator and two workers, then the comparison table
+# make test     everything that checks Temper without the network: unit tests and tests with real processes
+# make parity   compare the exported ONNX model with onnxruntime (virtual environment in .venv)
+# make build    executables in .build/release
+# make lint     formatting and layering
+# make docs     the documentation of every library target, warnings are errors
+#
+# Needs a Swift 6.2 toolchain on PATH; the system packages that are missing are installed (as root or with sudo).
+
+SHELL := /bin/bash
+# One build serves `run` and `test`, so testable imports are on in both.
+SWIFT_FLAGS := -c release --enable-testable-imports
+BIN := .build/release
+PYTHON := .venv/bin/python
+JOB ?= Jobs/steel-strip.yaml
+WORKERS ?= 2
+ARGUMENTS ?=
+
+.PHONY: run build test unit-test process-test parity lint docs packages reference clean
+
+run: build
+	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
+
+build: packages
+	swift build $(SWIFT_FLAGS)
+
+test: unit-test process-test
+
+unit-test: packages
+	swift build $(SWIFT_FLAGS) --build-tests
+	swift test $(SWIFT_FLAGS) --skip-build --skip ProcessTests
+
+process-test: packages
+	swift build $(SWIFT_FLAGS) --build-tests
+	TEMPER_PROCESS_TESTS=1 swift test $(SWIFT_FLAGS) --skip-build --no-parallel --filter ProcessTests
+
+parity: build .venv/installed
+	apt_packages="dataset-fashion-mnist" Scripts/install-packages.sh
+	$(PYTHON) Tests/Parity/parity.py --temper $(BIN)/temper
+
+.venv/installed: Tests/Parity/requirements.txt
+	apt_packages="python3-venv" Scripts/install-packages.sh
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --requirement $<
+	touch $@
+
+lint:
+	swift format lint --strict --recursive Sources Tests KernelBody Package.swift
+	python3 Scripts/check-layers.py
+
+docs: build
+	Scripts/build-documentation.sh
+
+# Pages that are generated from the code.
+reference: build
+	$(BIN)/temper validate --reference > Docs/JobSpec.md
+
+packages:
+	@Scripts/install-packages.sh
+
+clean:
+	rm -rf .build .venv
