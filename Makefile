@@ -9,7 +9,7 @@
 
 SHELL := /bin/bash
 # One build serves `run` and `test`, so testable imports are on in both.
-SWIFT_FLAGS := -c release --enable-testable-imports
+SWIFT_FLAGS := -c release -Xswiftc -enable-testing
 BIN := .build/release
 PYTHON := .venv/bin/python
 JOB ?= Jobs/steel-strip.yaml
@@ -53,7 +53,7 @@ docs: build
 
 # Pages that are generated from the code.
 reference: build
-	$(BIN)/temper validate --reference > Docs/JobSpec.md
+	$(BIN)/temper reference > Docs/JobSpec.md
 
 packages:
 	@Scripts/install-packages.sh

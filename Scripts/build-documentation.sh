@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # The kernels' per-instruction-set targets share one body; documenting the face of `Kernels` is enough.
 targets=(Kernels JobSpec Graph Quantization Data Training Checkpoint Export Communication RunStore Coordinator Worker)
-bin=$(swift build -c release --enable-testable-imports --show-bin-path)
+bin=$(swift build -c release -Xswiftc -enable-testing --show-bin-path)
 out=.build/documentation
 rm -rf "$out"
 for target in "${targets[@]}"; do

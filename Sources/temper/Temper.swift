@@ -1,0 +1,26 @@
+// The command line: one file per command in Commands/.
+
+import ArgumentParser
+
+@main
+struct Temper: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "temper",
+    abstract: "Trains edge-vision networks with quantization-aware training on the machines you have.",
+    discussion: """
+      `temper run JOB` trains on this machine and ends with an INT8 model; `temper submit JOB` sends the job to a \
+      coordinator whose workers may be anywhere. JOB is a YAML file; every key is explained in Docs/JobSpec.md.
+      """,
+    version: Version.text,
+    groupedSubcommands: [
+      CommandGroup(name: "Train here", subcommands: [Run.self, Validate.self, Reference.self]),
+      CommandGroup(
+        name: "Train on a cluster",
+        subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self]),
+      CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),
+    ])
+}
+
+enum Version {
+  static let text = "0.1.0"
+}
