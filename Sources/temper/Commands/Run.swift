@@ -1,0 +1,98 @@
+// temper run: a whole job on this machine, from the data to the INT8 model and the table.
+// The main path is `run`: start the cluster, submit, follow, stop the cluster, compare, export, report.
+
+import ArgumentParser
+import Communication
+import Foundation
+import JobSpec
+
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train a job on this machine: coordinator and workers as child processes.",
+    discussion: """
+      Ends with a table of average precision and recall per class for the float model, for INT8 by post-training \
+      quantization and for INT8 by QAT, and with an ONNX model. Interrupted, it can be given again: the same command \
+      goes on from the last checkpoint. Kill a worker if you like; the result is the same, bit for bit.
+      """)
+
+  @OptionGroup var file: JobFileOptions
+  @OptionGroup var output: OutputOptions
+
+  @Option(help: "Worker processes. The result does not depend on it.")
+  var workers = 2
+
+  @Option(help: "Threads of each worker. The result does not depend on it.")
+  var threads = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Where database, data, checkpoints and results go. Default: temper-runs/NAME.", valueName: "directory"),
+    completion: .directory)
+  var directory: String?
+
+  func validate() throws {
+    guard (1...64).contains(workers) else { throw ValidationError("--workers is \(workers); it takes 1...64") }
+    guard (1...256).contains(threads) else { throw ValidationError("--threads is \(threads); it takes 1...256") }
+  }
+
+  func run() throws {
+    try ending {
+      let spec = try file.load()
+      let directory = URL(fileURLWithPath: self.directory ?? "temper-runs/\(spec.name)", isDirectory: true)
+        .standardizedFileURL
+      let interruption = Interruption()
+      let display = LiveDisplay(quiet: output.json)
+      let started = Date()
+
+      let jobs = try train(spec, in: directory, display: display, interruption: interruption)
+      guard let last = jobs.last else { return }
+      display.note("evaluating \(jobs.count == 2 ? "both models" : "the model") on the test split")
+      let results = try RunResults.make(
+        jobs: jobs, spec: spec, directory: directory, threads: workers * threads,
+        seconds: Date().timeIntervalSince(started))
+      if output.json { try printJSON(results) } else { results.printReport(of: last) }
+    }
+  }
+
+  /// Trains the job, its float baseline first when it asks for one; returns them in that order.
+  private func train(
+    _ spec: JobSpec, in directory: URL, display: LiveDisplay, interruption: Interruption
+  ) throws -> [WireJobInfo] {
+    let endpoint = Self.endpoint(in: directory)
+    let cluster = try LocalCluster(
+      options: .init(workers: workers, threads: threads, directory: directory, endpoint: endpoint))
+    try cluster.start()
+    defer { cluster.stop() }
+    display.note("\(workers) workers of \(threads) thread\(threads == 1 ? "" : "s"); files in \(directory.path)")
+    display.note("another worker may join: temper-worker --coordinator \(endpoint)")
+
+    let connection = try CoordinatorConnection(endpoint: endpoint, timeout: .seconds(30))
+    return try spec.withBaseline.map { part in
+      let job = try submit(part, connection)
+      let info = try connection.follow(job: job, display: display) {
+        for event in try cluster.supervise() { display.note(event) }
+        if interruption.isRequested {
+          display.note("interrupted; leaving")
+          throw Failure(.requeue, "interrupted before the job was over", hint: "the same command goes on from here")
+        }
+      }
+      try JobPresentation.requireFinished(info)
+      return info
+    }
+  }
+
+  /// Submits the job, or finds the one that an interrupted run of the same command left; a failed one is tried anew.
+  private func submit(_ spec: JobSpec, _ connection: CoordinatorConnection) throws -> UInt64 {
+    let known = try connection.jobs().filter { $0.spec == spec.resolvedYAML() }
+    if let job = known.last, !["failed", "cancelled"].contains(job.state) { return job.job }
+    return try connection.submit(spec, key: "\(spec.name)/\(known.count)", relativeTo: file.job).job
+  }
+
+  /// An ipc endpoint in the directory, or below /tmp where the path would not fit into a socket address.
+  static func endpoint(in directory: URL) -> String {
+    let path = directory.appendingPathComponent("coordinator.ipc").path
+    guard path.utf8.count > 100 else { return "ipc://\(path)" }
+    let hash = path.utf8.reduce(UInt64(14_695_981_039_346_656_037)) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
+    return "ipc:///tmp/temper-\(getuid())-\(String(hash, radix: 16)).ipc"
+  }
+}
