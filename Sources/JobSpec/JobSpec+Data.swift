@@ -76,6 +76,8 @@ extension JobSpec {
   public struct IDX: Sendable, Hashable {
     /// Directory with the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... [.gz].
     public var directory = ""
+    /// Class names in label order; when empty, classes are named by their numbers.
+    public var classNames: [String] = []
 
     /// Makes an empty section.
     public init() {}

@@ -41,6 +41,10 @@ extension Schema {
       "data.idx.directory", \.data.idx.directory, .path,
       "Directory of the four IDX files (MNIST's names, plain or .gz); relative to the folder of the job file."
     ).only("data.source", "idx").requiredWith("data.source", "idx"),
+    .texts(
+      "data.idx.classNames", \.data.idx.classNames,
+      "Class names in label order; without them, classes are named by their numbers."
+    ).only("data.source", "idx"),
     .text(
       "data.store.directory", \.data.store.directory, .path,
       "Directory of a store made earlier; relative to the folder of the job file."
