@@ -4,8 +4,8 @@
 // epoch looks different each time, and any worker that assembles a slot makes the same bits.
 //
 // A shift moves the image by whole pixels and fills the border by reflection without repeating the edge pixel
-// (dcb|abcd|cba -> index -1 is b). Not zeros and not the mean: either would draw a step edge into the strip's texture or
-// a gray frame around Fashion-MNIST's black ground, and the network would learn it.
+// (dcb|abcd|cba -> index -1 is b). Not zeros and not the mean: either would draw a step edge into the strip's texture
+// or a gray frame around Fashion-MNIST's black ground, and the network would learn it.
 
 public import JobSpec
 
@@ -20,8 +20,8 @@ public struct BatchAssembler: Sendable {
 
   /// Plans the assembly of batches from one split.
   ///
-  /// - Throws: `DataError` `.unsuitable` when normalization has another number of channels or a shift is not smaller than
-  ///   the image.
+  /// - Throws: `DataError` `.unsuitable` when normalization has another number of channels or a shift is not smaller
+  ///   than the image.
   public init(
     samples: SampleSet, normalization: JobSpec.Normalization, augmentation: JobSpec.Augmentation, seed: UInt64
   ) throws(DataError) {
@@ -47,7 +47,9 @@ public struct BatchAssembler: Sendable {
     rowDeviation = row(normalization.deviation)
   }
 
-  /// Writes a training batch, or the part of one that a worker holds. Allocates nothing.
+  /// Writes a training batch, or the part of one that a worker holds.
+  ///
+  /// Allocates nothing; any thread may call it.
   ///
   /// - Parameters:
   ///   - indices: Sample indices of consecutive slots, as `Sampler.fill` gives them.
@@ -69,7 +71,9 @@ public struct BatchAssembler: Sendable {
     }
   }
 
-  /// Writes samples as they are: for evaluation and calibration. Allocates nothing.
+  /// Writes samples as they are: for evaluation and calibration.
+  ///
+  /// Allocates nothing; any thread may call it.
   ///
   /// - Parameters:
   ///   - indices: Sample indices.

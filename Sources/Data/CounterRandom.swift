@@ -1,7 +1,8 @@
 // Random numbers without state: value i is a hash of (key, i), and the key is a hash of what the number is for.
 //
-// The hash is SplitMix64's finalizer (Stafford's mix 13) over a Weyl sequence, as in java.util.SplittableRandom. Keys are
-// chained through the same finalizer, so (seed, epoch, sample, purpose) and its permutations give unrelated streams.
+// The hash is SplitMix64's finalizer (Stafford's mix 13) over a Weyl sequence, as in java.util.SplittableRandom. Keys
+// are chained through the same finalizer, so (seed, epoch, sample, purpose) and its permutations give unrelated
+// streams.
 
 /// A stateless stream of random numbers keyed by a purpose and coordinates.
 ///
@@ -63,8 +64,10 @@ public struct CounterRandom: Sendable, Hashable {
     return Int(bits(counter).multipliedFullWidth(by: UInt64(bound)).high)
   }
 
-  /// A standard normal number at a counter, by Box and Muller's transform with this module's own logarithm and sine, so
-  /// that every machine gives the same bits. Counter i uses bits 2i and 2i + 1: do not mix with the other functions.
+  /// A standard normal number at a counter.
+  ///
+  /// Box and Muller's transform with this module's own logarithm and sine, so every machine gives the same bits.
+  /// Counter i uses bits 2i and 2i + 1: do not mix with the other functions.
   public func normal(_ counter: Int) -> Double {
     let radius = (-2 * ExactMath.log(1 - double(2 * counter))).squareRoot()
     return radius * ExactMath.cosine(turns: double(2 * counter + 1))

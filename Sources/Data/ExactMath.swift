@@ -1,9 +1,9 @@
 // Elementary functions whose bits do not depend on the machine.
 //
-// The C library's sin, cos, exp and log differ between machines in the last place, which would give every machine another
-// synthetic strip and other starting weights. Here only +, -, *, / and bit operations on Double are used, each exactly
-// rounded by IEEE 754, in one written order. Errors stay below 1e-13 relative (absolute for the cosine), by comparison
-// with the C library in Tests/DataTests; nobody here needs the last bit, everybody needs the same one.
+// The C library's sin, cos, exp and log differ between machines in the last place, which would give every machine
+// another synthetic strip and other starting weights. Here only +, -, *, / and bit operations on Double are used, each
+// exactly rounded by IEEE 754, in one written order. Errors stay below 1e-13 relative (absolute for the cosine), by
+// comparison with the C library in Tests/DataTests; nobody here needs the last bit, everybody needs the same one.
 
 enum ExactMath {
   static let pi = 3.141592653589793

@@ -1,7 +1,8 @@
 // A permutation of 0..<count that needs no memory: position in, element out, from a key alone.
 //
 // A four-round Feistel network over the smallest even number of bits that covers count, with cycle walking: an output
-// outside the range is encrypted again (Black and Rogaway 2002). At most 4 tries on average, since the domain is < 4 count.
+// outside the range is encrypted again (Black and Rogaway 2002). At most 4 tries on average, since the domain is < 4
+// count.
 
 /// A stateless keyed permutation.
 public struct Permutation: Sendable, Hashable {

@@ -1,11 +1,12 @@
 // Which training sample stands at which slot of which batch: a function of (seed, epoch, step, slot), nothing else.
 //
-// natural:  slot t of the epoch is permutation(seed, epoch)[t]; the samples after the last whole batch are left out, other
-//           ones each epoch.
+// natural:  slot t of the epoch is permutation(seed, epoch)[t]; the samples after the last whole batch are left out,
+//           other ones each epoch.
 // balanced: a fixed schedule gives each slot of the epoch a class. Counts per class are exact (largest remainder of the
 //           shares), and the schedule spreads each class evenly, so every virtual shard sees nearly the same mix. The
 //           draws of a class, counted on over epochs, walk through permutations of its samples: pass p is
-//           permutation(seed, class, p). So no sample of a class is drawn n + 1 times before every other was drawn n times.
+//           permutation(seed, class, p). So no sample of a class is drawn n + 1 times before every other was drawn n
+//           times.
 
 public import JobSpec
 
@@ -38,8 +39,8 @@ public struct Sampler: Sendable {
   ///   - sampling: Method and shares of the job.
   ///   - batchSize: Samples per global batch.
   ///   - seed: Seed of the job.
-  /// - Throws: `DataError` `.unsuitable` when a batch is larger than the split, a share names an unknown class, or a class
-  ///   with a share has no samples.
+  /// - Throws: `DataError` `.unsuitable` when a batch is larger than the split, a share names an unknown class, or a
+  ///   class with a share has no samples.
   public init(
     labels: [Int32], classNames: [String], sampling: JobSpec.Sampling, batchSize: Int, seed: UInt64
   ) throws(DataError) {
@@ -74,7 +75,9 @@ public struct Sampler: Sendable {
     }
   }
 
-  /// Writes the samples of some slots of one global batch. Allocates nothing; any thread may call it.
+  /// Writes the samples of some slots of one global batch.
+  ///
+  /// Allocates nothing; any thread may call it.
   ///
   /// - Parameters:
   ///   - epoch: Epoch, counted from 1.

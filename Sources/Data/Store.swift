@@ -12,14 +12,10 @@ public struct Store: Sendable, Hashable {
   /// What the store holds.
   public let manifest: StoreManifest
 
-  init(directory: String, manifest: StoreManifest) {
-    self.directory = directory
-    self.manifest = manifest
-  }
-
   /// Opens a store: reads and checks the manifest; chunks are checked when read.
   ///
-  /// - Throws: `DataError` `.missing` when there is no store, `.unreadable`, `.damaged` or `.version` when there is one.
+  /// - Throws: `DataError` `.missing` when there is no store, `.unreadable`, `.damaged` or `.version` when there is
+  ///   one.
   public static func open(_ directory: String) throws(DataError) -> Store {
     let path = "\(directory)/\(manifestFile)"
     guard FileAccess.exists(path) else {

@@ -1,8 +1,8 @@
 // Makes the store that a job asks for, or finds the one made before.
 //
 // A generated or imported store is kept in a cache directory under a name that holds a hash of everything it was made
-// from: the keys of the job and, for imported files, their sizes and times. A lock file per store keeps two processes from
-// making it at the same time: the second waits and then finds it.
+// from: the keys of the job and, for imported files, their sizes and times. A lock file per store keeps two processes
+// from making it at the same time: the second waits and then finds it.
 
 import Foundation
 public import JobSpec
@@ -12,7 +12,9 @@ public enum StorePreparation {
   /// Version of the generator and the importers; raised whenever the same keys would give other bytes.
   static let recipe = 1
 
-  /// Makes or reuses the store of a job. Called by the coordinator on a background thread; takes seconds.
+  /// Makes or reuses the store of a job.
+  ///
+  /// Called by the coordinator on a background thread; takes seconds.
   ///
   /// - Parameters:
   ///   - data: The job's `data` section, with absolute paths.
@@ -121,7 +123,9 @@ public enum StorePreparation {
   }
 }
 
-/// Results of concurrent work, by position. `@unchecked Sendable` because `lock` guards the only mutable state.
+/// Results of concurrent work, by position.
+///
+/// `@unchecked Sendable` because `lock` guards the only mutable state.
 private final class ChunkSlots: @unchecked Sendable {
   private let lock = NSLock()
   private var slots: [Chunk?]

@@ -2,9 +2,10 @@
 
 import Foundation
 
-/// Writes one store. Not thread-safe: one owner appends samples.
+/// Writes one store.
 ///
-/// Nothing is visible at the target until `finish`; a writer that is dropped before removes what it wrote.
+/// Not thread-safe: one owner appends samples. Nothing is visible at the target until `finish`; a writer that is
+/// dropped before removes what it wrote.
 public final class StoreWriter {
   private let target: String
   private let aside: String
@@ -47,7 +48,8 @@ public final class StoreWriter {
   /// Appends samples to a split, in order.
   ///
   /// - Parameter samples: Labels below the class count and their pixels, NHWC.
-  /// - Throws: `DataError` `.unsuitable` for labels or sizes that do not fit, `.unwritable` when a chunk cannot be written.
+  /// - Throws: `DataError` `.unsuitable` for labels or sizes that do not fit, `.unwritable` when a chunk cannot be
+  ///   written.
   public func append(_ samples: Chunk, to split: Split) throws(DataError) {
     let sampleByteCount = manifest.sampleByteCount
     guard samples.pixels.count == samples.labels.count * sampleByteCount else {

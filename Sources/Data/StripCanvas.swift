@@ -74,8 +74,10 @@ final class StripCanvas {
     strokes = nil
   }
 
-  /// Adds `level(distance)` around an ellipse: the argument is nearly the distance from its edge in pixels, negative
-  /// inside. Exact for circles; for ellipses the radial distance is scaled by the smaller radius.
+  /// Adds `level(distance)` around an ellipse.
+  ///
+  /// The argument is nearly the distance from its edge in pixels, negative inside: exact for circles; for ellipses the
+  /// radial distance is scaled by the smaller radius.
   func paintEllipse(
     center: StripPoint, radii: (Float, Float), turns: Float, reach: Float, level: (Float) -> Float
   ) {

@@ -1,9 +1,10 @@
 // The synthetic steel strip: gray patches of a cold-rolled surface seen by a line camera, one class per patch.
 //
-// Recipe: /Docs/SteelStrip.md. Everything about patch i of a split is a function of (seed, split, i), in arithmetic that
-// is exact on every machine (ExactMath, Float +-*/ and square roots), so the set is bit-identical wherever it is made and
-// any range of it can be made alone, on any thread.
-// Used by StorePreparation. It proves the system (sampling, calibration, QAT), not the accuracy on a mill's own strip.
+// Surface in StripTexture.swift; stains, highlights and defects in StripShapes.swift. Everything about patch i of a
+// split is a function of (seed, split, i), in arithmetic that is exact on every machine (ExactMath; Float +, -, *, /
+// and square root), so the set is bit-identical wherever it is made, and any range of it can be made alone, on any
+// thread. Used by StorePreparation. It proves the system (sampling, calibration, QAT), not the accuracy on a mill's own
+// strip.
 
 public import JobSpec
 
@@ -108,6 +109,7 @@ enum NoiseSource {
   private static let inverseDeviation: Float = 1 / 147.79941
 
   /// Two independent sums of four bytes, scaled to zero mean and unit variance; the tails end at 3.45 deviations.
+  ///
   /// A camera's noise needs no more, and Box and Muller's transform takes ten times as long.
   static func pair(_ bits: UInt64) -> (Float, Float) {
     let bytes: UInt64 = 0x00FF_00FF_00FF_00FF

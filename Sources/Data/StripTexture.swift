@@ -2,10 +2,10 @@
 //
 //   I = mu + sigma * (0.75 A + 0.5 B) + 1.2 white + gradient
 //
-// A and B are white noise blurred by Gaussians of (sigma_x, sigma_y) = (0.6, L) and (3, 2L) pixels, each of unit variance.
-// Blurring a padded field by up to 48 pixels would take a hundred times as long as painting the rest, so the field is
-// built where it has content: along y it is a sum of Gaussians of deviation sigma_y around random knots sigma_y apart.
-// Its variance then ripples by 2 exp(-pi^2) = 1e-4 (Poisson's summation), which nobody can see or learn.
+// A and B are white noise blurred by Gaussians of (sigma_x, sigma_y) = (0.6, L) and (3, 2L) pixels, each of unit
+// variance. Blurring a padded field by up to 48 pixels would take a hundred times as long as painting the rest, so the
+// field is built where it has content: along y it is a sum of Gaussians of deviation sigma_y around random knots
+// sigma_y apart. Its variance then ripples by 2 exp(-pi^2) = 1e-4 (Poisson's summation), which nobody can see or learn.
 
 enum StripTexture {
   /// Knots that reach a row on each side: a Gaussian beyond 4 deviations is taken as 0.

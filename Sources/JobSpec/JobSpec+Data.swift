@@ -74,7 +74,7 @@ extension JobSpec {
 
   /// A directory of IDX files (MNIST's format), plain or gzip.
   public struct IDX: Sendable, Hashable {
-    /// Directory with the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... [.gz].
+    /// Directory of the four files, such as train-images-idx3-ubyte or train-images-idx3-ubyte.gz.
     public var directory = ""
     /// Class names in label order; when empty, classes are named by their numbers.
     public var classNames: [String] = []

@@ -42,6 +42,8 @@ private struct SpecificationParser {
   var faults: [(place: Place, error: JobSpecError)] = []
   /// Set when the text could not be composed, so absent keys mean nothing.
   var isUnreadable = false
+  /// Keys that a suggestion has already named; not reported as missing too.
+  var suggested: Set<String> = []
 
   init(file: String) { self.file = file }
 
@@ -185,7 +187,7 @@ private struct SpecificationParser {
             .conflict, "\(key.path) applies only when \(condition.text)", "remove it, or change \(condition.path)",
             at: place)
         }
-      } else if key.isRequired || (key.requiredWhen.map { given[$0.path] != nil && $0.holds(in: spec) } ?? false) {
+      } else if !suggested.contains(key.path), isMissed(key, in: spec) {
         let place = Schema.prefixes(of: key.path).reversed().compactMap { sectionPlaces[$0] }.first ?? start
         let reason = key.requiredWhen.map { " when \($0.text)" } ?? ""
         add(.missingKey, "\(key.path) is missing\(reason)", "it takes \(key.type.expectation)", at: place)
@@ -193,10 +195,17 @@ private struct SpecificationParser {
     }
   }
 
+  /// Whether an absent key had to be given.
+  private func isMissed(_ key: SchemaKey, in spec: JobSpec) -> Bool {
+    guard let condition = key.requiredWhen else { return key.isRequired }
+    return given[condition.path] != nil && condition.holds(in: spec)
+  }
+
   // MARK: Faults and places
 
   private mutating func addUnknown(path: String, section: String, at place: Place) {
     let near = Suggestions.nearest(to: path, in: Schema.keys.map(\.path) + Schema.sections.sorted(), section: section)
+    if let near { suggested.insert(near) }
     let children = Schema.children(of: section).joined(separator: ", ")
     let hint = near.map { "did you mean \($0)?" } ?? "keys of \(section.isEmpty ? "a job" : section): \(children)"
     add(.unknownKey, "unknown key \(path)", hint, at: place)

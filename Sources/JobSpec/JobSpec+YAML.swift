@@ -4,7 +4,8 @@ extension JobSpec {
   /// The complete specification as YAML: every key that applies, defaults included, in a stable order.
   ///
   /// This text is what the coordinator and the workers get: `parse(resolvedYAML())` gives an equal value. A key whose
-  /// condition does not hold (such as `data.idx.directory` with `data.source: strip`) is left out and must be at its default.
+  /// condition does not hold (such as `data.idx.directory` with `data.source: strip`) is left out and must be at its
+  /// default.
   public func resolvedYAML() -> String {
     var lines: [String] = []
     var open: [Substring] = []

@@ -7,7 +7,8 @@ public enum JobSpecReference {
     var page = """
       # Job specification
 
-      Generated from the schema (`Sources/JobSpec/Schema+Table.swift`) by `JobSpecReference.markdown()`; a test compares.
+      Generated from the schema (`Sources/JobSpec/Schema+Table.swift`) by `JobSpecReference.markdown()`; a test compares
+      the two.
 
       A job is a YAML file. Unknown keys are errors. `temper validate job.yaml` prints the job with every default filled
       in, and `--set key=value` replaces a value, with the dotted names below. Relative paths start at the folder of the

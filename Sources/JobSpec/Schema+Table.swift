@@ -110,7 +110,7 @@ extension Schema {
       "Samples per global batch; a multiple of virtualShards."),
     .integer(
       "training.virtualShards", \.training.virtualShards, 1...64,
-      "Fixed slices of each batch with their own BatchNorm statistics: a power of two, and the most workers that help."),
+      "Fixed slices of each batch with their own BatchNorm statistics: a power of two, and the most useful workers."),
     .choice("training.precision", \.training.precision, "Storage of activations and gradients in the float phase."),
     .number(
       "training.labelSmoothing", \.training.labelSmoothing, from: 0, to: 1, excludesHighest: true,

@@ -1,7 +1,7 @@
 // The schema: one `SchemaKey` per key of the specification.
 //
 // A key knows its path, what it takes, how it is documented, and how it is read from and written to a `JobSpec`.
-// Parsing, validation, the resolved text, suggestions and the reference page all walk `Schema.keys` (Schema+Table.swift).
+// Parsing, validation, resolved text, suggestions and the reference page all walk `Schema.keys` (Schema+Table.swift).
 
 /// A value between text and `JobSpec`.
 enum SchemaValue: Sendable, Hashable {
