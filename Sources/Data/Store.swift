@@ -47,6 +47,25 @@ public struct Store: Sendable, Hashable {
     return bytes
   }
 
+  /// Checks every chunk against the manifest.
+  ///
+  /// - Throws: `DataError` of the first chunk that is missing or damaged.
+  public func verify() throws(DataError) {
+    for split in Split.allCases {
+      for (index, entry) in manifest[split].chunks.enumerated() {
+        let address = ChunkAddress(split: split, index: index)
+        let bytes = try bytes(of: address)
+        let checksum = Chunk.checksum(bytes[..<(bytes.count - 4)])
+        guard checksum == entry.crc32, Chunk.storedChecksum(bytes) == checksum else {
+          throw DataError(
+            code: .damaged,
+            message: "CRC-32 is \(Chunk.hexadecimal(checksum)), the manifest says \(Chunk.hexadecimal(entry.crc32))",
+            hint: "make the store again", location: path(of: address))
+        }
+      }
+    }
+  }
+
   /// Reads the whole data set into memory.
   ///
   /// - Throws: `DataError` of the first chunk that is missing or damaged.

@@ -35,7 +35,7 @@ public enum StorePreparation {
     let lock = try FileLock(target + ".lock")
     defer { lock.release() }
     if FileAccess.exists(target) {
-      if let store = try? Store.open(target) {
+      if let store = verified(target) {
         progress(1)
         return try checked(store, for: data)
       }
@@ -49,6 +49,17 @@ public enum StorePreparation {
       }
     progress(1)
     return try checked(store, for: data)
+  }
+
+  /// The store of an earlier run, or nil when it has to be made again, for whatever reason.
+  private static func verified(_ directory: String) -> Store? {
+    do throws(DataError) {
+      let store = try Store.open(directory)
+      try store.verify()
+      return store
+    } catch {
+      return nil
+    }
   }
 
   /// What the job says about classes must fit the store.

@@ -40,6 +40,7 @@ private struct SpecificationParser {
   var given: [String: (node: Node, place: Place)] = [:]
   var sectionPlaces: [String: Place] = [:]
   var faults: [(place: Place, error: JobSpecError)] = []
+  var overrideCount = 0
   /// Set when the text could not be composed, so absent keys mean nothing.
   var isUnreadable = false
   /// Keys that a suggestion has already named; not reported as missing too.
@@ -64,6 +65,7 @@ private struct SpecificationParser {
   }
 
   mutating func collect(override: String) {
+    overrideCount += 1
     guard let equals = override.firstIndex(of: "=") else {
       let place = overridePlace(override)
       add(.override, "'\(override)' has no '='", "write --set key=value, as in --set training.epochs=2", at: place)
@@ -234,5 +236,7 @@ private struct SpecificationParser {
     return Place(line: line, column: column, text: "\(file):\(line):\(column)")
   }
 
-  private func overridePlace(_ key: String) -> Place { Place(line: .max, column: 1, text: "--set \(key)") }
+  private func overridePlace(_ key: String) -> Place {
+    Place(line: .max, column: overrideCount, text: "--set \(key)")
+  }
 }
