@@ -1,0 +1,2 @@
+// The C interface of libzmq, nothing else.
+#include <zmq.h>
