@@ -1,0 +1,247 @@
+// The mesh over ZeroMQ: one ROUTER that peers connect to, and one DEALER per peer. All sending is by DEALER, all receiving by ROUTER.
+// A member's ROUTER lives as long as its process, so a DEALER that is disconnected is evidence of a lost process or network, and
+// members that merely leave a generation break nobody's links.
+// Payloads are sent from the caller's memory without copying; SendLedger knows when libzmq has let go of them.
+
+import CZeroMQ
+import Foundation
+
+final class ZeroMQTransport: MeshTransport {
+  let dataEndpoint: String
+  let localEndpoint: String
+  let ledger: SendLedger
+
+  private struct Link {
+    var rank: Int
+    var dealer: Socket
+    var monitor: SocketMonitor
+    var endpoint: String
+    var isLinked = false
+    /// When to replace a socket whose handshake failed.
+    var retryAt: ContinuousClock.Instant?
+  }
+
+  /// Below this it is cheaper to copy than to keep account.
+  private static let copyLimit = 4_096
+  private static let clock = ContinuousClock()
+  private let wake: WakePipe
+  private let options: SocketOptions
+  private let host: String
+  private let router: Socket
+  private var links: [Link] = []
+  private var pollSet = PollSet()
+  private var messages = MessagePool()
+  private let ledgerHint: Unmanaged<SendLedger>
+  private let headerBytes: UnsafeMutableRawPointer
+  private let outgoing: UnsafeMutablePointer<zmq_msg_t>
+  private let ipcPath: String?
+
+  init(_ configuration: PeerMesh.Configuration, wake: WakePipe) throws {
+    self.wake = wake
+    var options = SocketOptions(maximumFrameByteCount: Int64(FrameHeader.maximumPayloadByteCount))
+    options.heartbeatTimeout = configuration.linkTimeout
+    options.heartbeat = configuration.linkTimeout / 3
+    self.options = options
+    host = HostIdentity.current
+    ledger = SendLedger(wake: wake)
+    router = try Socket(.router, options: options)
+    let bound = try router.bind("tcp://\(configuration.interface):*")
+    let port = bound.split(separator: ":").last.map(String.init) ?? ""
+    dataEndpoint = configuration.advertisedAddress.map { "tcp://\($0):\(port)" } ?? bound
+    if let directory = configuration.ipcDirectory {
+      let path = "\(directory)/mesh-\(getpid())-\(port)"
+      ipcPath = path
+      localEndpoint = try router.bind("ipc://\(path)")
+    } else {
+      ipcPath = nil
+      localEndpoint = ""
+    }
+    // Never given back: libzmq's threads may use it until the process ends.
+    ledgerHint = Unmanaged.passRetained(ledger)
+    headerBytes = .allocate(byteCount: FrameHeader.byteCount, alignment: 8)
+    outgoing = .allocate(capacity: 1)
+  }
+
+  deinit {
+    headerBytes.deallocate()
+    outgoing.deallocate()
+  }
+
+  // MARK: Links
+
+  func open(_ membership: MeshMembership) throws {
+    for (rank, peer) in membership.peers.enumerated() where rank != membership.rank {
+      let isLocal = !localEndpoint.isEmpty && !peer.ipcEndpoint.isEmpty && peer.host == host
+      links.append(try connect(rank, isLocal ? peer.ipcEndpoint : peer.dataEndpoint))
+    }
+  }
+
+  private func connect(_ rank: Int, _ endpoint: String) throws -> Link {
+    let dealer = try Socket(.dealer, options: options)
+    dealer.setRoutingIdentity(PeerIdentity.fresh().bytes)
+    let monitor = try SocketMonitor(dealer)
+    do { try dealer.connect(endpoint) } catch {
+      monitor.close()
+      dealer.close()
+      throw error
+    }
+    return Link(rank: rank, dealer: dealer, monitor: monitor, endpoint: endpoint)
+  }
+
+  func closeLinks() {
+    for link in links {
+      link.monitor.close()
+      link.dealer.close()
+    }
+    links.removeAll()
+  }
+
+  func close() {
+    closeLinks()
+    router.close()
+    if let ipcPath { unlink(ipcPath) }
+  }
+
+  // MARK: Sending
+
+  func send(_ header: FrameHeader, payload: UnsafeRawBufferPointer, to rank: Int) -> Bool {
+    guard let dealer = links.first(where: { $0.rank == rank })?.dealer else { return false }
+    dealer.checkOwner()
+    header.encode(into: headerBytes)
+    guard retry({ zmq_send(dealer.raw, headerBytes, FrameHeader.byteCount, ZMQ_DONTWAIT | ZMQ_SNDMORE) }) else {
+      return false
+    }
+    guard payload.count > Self.copyLimit, let start = payload.baseAddress else {
+      return retry { zmq_send(dealer.raw, payload.baseAddress, payload.count, ZMQ_DONTWAIT) }
+    }
+    ledger.add()
+    let result = zmq_msg_init_data(
+      outgoing, UnsafeMutableRawPointer(mutating: start), payload.count,
+      { _, hint in
+        guard let hint else { return }
+        Unmanaged<SendLedger>.fromOpaque(hint).takeUnretainedValue().remove()
+      }, ledgerHint.toOpaque())
+    precondition(result == 0, "zmq_msg_init_data: \(Socket.lastError)")
+    guard retry({ zmq_msg_send(outgoing, dealer.raw, ZMQ_DONTWAIT) }) else {
+      zmq_msg_close(outgoing)
+      return false
+    }
+    return true
+  }
+
+  private func retry(_ call: () -> Int32) -> Bool {
+    while true {
+      if call() >= 0 { return true }
+      if zmq_errno() != EINTR { return false }
+    }
+  }
+
+  // MARK: Receiving
+
+  func poll(timeout: Duration?, _ deliver: (TransportEvent) -> Void) {
+    pollSet.reset(wake: wake)
+    pollSet.add(router)
+    for link in links {
+      pollSet.add(link.monitor.pair)
+      pollSet.add(link.dealer, output: !link.isLinked)
+    }
+    let retryAt = links.compactMap(\.retryAt).min()
+    let untilRetry = retryAt.map { max(.zero, $0 - Self.clock.now) }
+    pollSet.wait([timeout, untilRetry].compactMap { $0 }.min())
+    wake.drain()
+    // Losses first: a frame that a dead peer had sent is worth nothing, its generation is over.
+    for event in linkEvents() { deliver(event) }
+    // A bounded round, so that commands are not held up.
+    for _ in 0..<64 {
+      guard receive(deliver) else { break }
+    }
+  }
+
+  /// What became of the links since the last look; poll has filled the set in their order.
+  private func linkEvents() -> [TransportEvent] {
+    var events: [TransportEvent] = []
+    for index in links.indices {
+      if !links[index].isLinked, links[index].retryAt == nil, pollSet.canSend(2 * index + 3) {
+        links[index].isLinked = true
+        events.append(.linked(rank: links[index].rank))
+      }
+      while let event = links[index].monitor.next() {
+        switch event.kind {
+        case .disconnected where links[index].isLinked:
+          let endpoint = links[index].endpoint
+          events.append(.lost(rank: links[index].rank, evidence: "the connection to \(endpoint) broke"))
+        case .disconnected, .handshakeFailed:
+          links[index].retryAt = links[index].retryAt ?? Self.clock.now + .milliseconds(200)
+        default: break
+        }
+      }
+      if let due = links[index].retryAt, due <= Self.clock.now { replace(index) }
+    }
+    return events
+  }
+
+  /// A socket whose handshake failed may never try again (libzmq 4.3.4): make a new one.
+  private func replace(_ index: Int) {
+    let link = links[index]
+    link.monitor.close()
+    link.dealer.close()
+    if let fresh = try? connect(link.rank, link.endpoint) {
+      links[index] = fresh
+    } else {
+      links[index].retryAt = Self.clock.now + .seconds(1)
+    }
+  }
+
+  /// Takes one message: identity, header, payload; anything else is dropped. Returns false when there is none.
+  private func receive(_ deliver: (TransportEvent) -> Void) -> Bool {
+    let part = messages.take()
+    guard receivePart(part) else {
+      messages.give(part)
+      return false
+    }
+    var link: UInt64?
+    if zmq_msg_size(part) == 17, let data = zmq_msg_data(part) {
+      link = data.loadUnaligned(fromByteOffset: 1, as: UInt64.self)
+    }
+    var header: FrameHeader?
+    if zmq_msg_more(part) != 0, receivePart(part) {
+      header = FrameHeader(decoding: UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part)))
+    }
+    guard zmq_msg_more(part) != 0, receivePart(part), zmq_msg_more(part) == 0, let link, let header,
+      zmq_msg_size(part) == Int(header.payloadByteCount)
+    else {
+      while zmq_msg_more(part) != 0 && receivePart(part) {}
+      messages.give(part)
+      return true
+    }
+    let payload = UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part))
+    deliver(.frame(Frame(header: header, link: link, payload: payload, storage: UnsafeMutableRawPointer(part))))
+    return true
+  }
+
+  private func receivePart(_ part: UnsafeMutablePointer<zmq_msg_t>) -> Bool {
+    retry { zmq_msg_recv(part, router.raw, ZMQ_DONTWAIT) }
+  }
+
+  func release(_ frame: Frame) {
+    messages.give(frame.storage.assumingMemoryBound(to: zmq_msg_t.self))
+  }
+}
+
+/// Message handles that stay where they are, as libzmq wants it; their number grows to the most that were held at once.
+struct MessagePool {
+  private var free: [UnsafeMutablePointer<zmq_msg_t>] = []
+
+  /// An empty message.
+  mutating func take() -> UnsafeMutablePointer<zmq_msg_t> {
+    let message = free.popLast() ?? .allocate(capacity: 1)
+    zmq_msg_init(message)
+    return message
+  }
+
+  /// Frees the content and keeps the handle.
+  mutating func give(_ message: UnsafeMutablePointer<zmq_msg_t>) {
+    zmq_msg_close(message)
+    free.append(message)
+  }
+}
