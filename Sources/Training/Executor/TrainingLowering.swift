@@ -1,0 +1,230 @@
+// From a fused graph to the stages of a training step: loading weights, forward, backward.
+//
+// Values and where they live, by precision:
+//   fp32       one Float tensor, kept until the backward pass has used it.
+//   fp16       a Float tensor rounded to half while the forward pass needs it, a Float16 tensor until the backward pass widens
+//              it again. Only values that the backward pass reads are kept.
+//   quantized  fake-quantized values are int8 and a mask of one bit per element; other values as in fp32.
+// Gradients are Float tensors (rounded to half in fp16) that live from their first contribution to their last use. A
+// contribution that nobody else needs is handed over, not copied: the gradient of a residual add becomes that of its identity.
+
+import Graph
+import Kernels
+
+/// What lowering makes: stages by purpose, and the handles the executor needs.
+struct LoweredTraining {
+  let builder: ProgramBuilder
+  let step: StepInputs
+  let loadStages: Range<Int>
+  let forwardStages: Range<Int>
+  let backwardStages: Range<Int>
+  /// For each bucket, the backward stage before which its elements are final; ascending.
+  let completionStages: [Int]
+  let pieceTables: [PieceTable]
+  let logits: Tensor
+  let classCount: Int
+}
+
+/// The state of lowering one graph.
+struct TrainingLowering {
+  /// One activation: the result of a fused node.
+  final class Value {
+    let node: Node
+    /// Elements of all samples.
+    let count: Int
+    let requiresGradient: Bool
+    /// Whether the backward pass reads it.
+    let isKept: Bool
+    /// Its numbers during the forward pass.
+    var float: Tensor?
+    /// What is kept in fp16.
+    var half: Tensor?
+    /// What is kept of a fake-quantized value.
+    var int8: Tensor?
+    var mask: Tensor?
+    /// Index of the observer whose scale int8 has.
+    var observer: Int?
+    /// Its numbers during the backward pass, once widened.
+    var backwardFloat: Tensor?
+    var gradient: Tensor?
+    /// Whether every element of the gradient is a half already.
+    var gradientIsRounded = false
+
+    init(node: Node, samples: Int, requiresGradient: Bool, isKept: Bool) {
+      self.node = node
+      count = samples * node.shape.elementCount
+      self.requiresGradient = requiresGradient
+      self.isKept = isKept
+    }
+  }
+
+  let graph: Graph
+  let layout: ParameterLayout
+  let reduction: ReductionPlan
+  let assignment: ShardAssignment
+  let precision: ExecutionPrecision
+  let threadCount: Int
+  let fused: [FusedNode]
+  let step: StepInputs
+  let localPieces: LocalPieces
+  var builder = ProgramBuilder()
+  var values: [NodeID: Value] = [:]
+  var convolutions: [NodeID: ConvolutionLayer] = [:]
+  var normalizations: [NodeID: NormalizationLayer] = [:]
+  var pieceTables: [PieceTable] = []
+  /// Elements of the sum vector and the last stage that writes them.
+  var written: [(range: Range<Int>, stage: Int)] = []
+  /// Ranges that each observer saw, [threads][2], merged at the end of the forward pass.
+  var observedRanges: [(observer: Int, ranges: Tensor)] = []
+
+  var samples: Int { assignment.sampleCount }
+  var shardCount: Int { assignment.shards.count }
+
+  init(
+    graph: Graph, layout: ParameterLayout, reduction: ReductionPlan, assignment: ShardAssignment,
+    precision: ExecutionPrecision, threadCount: Int
+  ) {
+    self.graph = graph
+    self.layout = layout
+    self.reduction = reduction
+    self.assignment = assignment
+    self.precision = precision
+    self.threadCount = threadCount
+    fused = FusedNode.fuse(graph)
+    step = StepInputs(
+      inputCount: assignment.sampleCount * graph[graph.input].shape.elementCount, sampleCount: assignment.sampleCount,
+      observerCount: reduction.observerNames.count)
+    localPieces = LocalPieces(assignment.localPieces)
+  }
+
+  /// Emits all stages.
+  mutating func lower() throws -> LoweredTraining {
+    guard let output = graph.outputs.first(where: { $0.name == "logits" }), graph[output.node].shape.pixelCount == 1
+    else {
+      throw TrainingError(
+        .unsupported, "the graph has outputs \(graph.outputs.map(\.name)); training needs \"logits\" of one pixel")
+    }
+    let classCount = graph[output.node].shape.channels
+    try declareValues()
+    for node in fused { try declareParameters(of: node) }
+
+    emitLoading()
+    let loadEnd = builder.stages.count
+    for node in fused { emitForward(node) }
+    let logits = try logitsTensor(values[output.node])
+    if precision != .calibration { emitLoss(logits: logits, classes: classCount) }
+    emitObservedRanges()
+    if precision != .calibration { emitStatistics() }
+    let forwardEnd = builder.stages.count
+    if precision != .calibration {
+      emitLossGradient(of: values[output.node]!, logits: logits, classes: classCount)
+      for node in fused.reversed() { emitBackward(node) }
+      try checkGradients()
+    }
+    return LoweredTraining(
+      builder: builder, step: step, loadStages: 0..<loadEnd, forwardStages: loadEnd..<forwardEnd,
+      backwardStages: forwardEnd..<builder.stages.count, completionStages: completionStages(after: forwardEnd),
+      pieceTables: pieceTables, logits: logits, classCount: classCount)
+  }
+
+  /// Decides for every value whether it needs a gradient and whether the backward pass reads it.
+  private mutating func declareValues() throws {
+    var kept: Set<NodeID> = []
+    for node in fused where precision != .calibration {
+      switch node.kind {
+      case .convolution, .linear: kept.insert(node.sources[0])
+      case .normalization(_, _, let relu):
+        kept.insert(node.sources[0])
+        if relu { kept.insert(node.output.id) }
+      case .relu, .add(relu: true): kept.insert(node.output.id)
+      default: break
+      }
+    }
+    let passesThrough = precision != .quantized
+    // A fake-quantize node that passes values through is another name of its source, also for what is kept.
+    if passesThrough {
+      for node in fused.reversed() {
+        if case .fakeQuantize = node.kind, kept.contains(node.output.id) { kept.insert(node.sources[0]) }
+      }
+    }
+    for node in fused {
+      if case .fakeQuantize = node.kind, passesThrough {
+        values[node.output.id] = values[node.sources[0]]
+        continue
+      }
+      let requiresGradient =
+        !layout.parameters.filter { $0.parameter.node == node.node.id }.isEmpty
+        || node.inputs.contains { values[$0]!.requiresGradient }
+      values[node.output.id] = Value(
+        node: node.output, samples: samples, requiresGradient: requiresGradient, isKept: kept.contains(node.output.id))
+    }
+  }
+
+  private func logitsTensor(_ value: Value?) throws -> Tensor {
+    guard let float = value?.float else {
+      throw TrainingError(.unsupported, "the graph's logits are not the result of an operation on floats")
+    }
+    return float
+  }
+
+  private func checkGradients() throws {
+    for entry in layout.parameters where !written.contains(where: { $0.range == entry.range }) {
+      throw TrainingError(
+        .unsupported, "the loss does not reach this parameter, so it has no gradient", location: entry.parameter.name)
+    }
+  }
+
+  /// A bucket is complete after the last stage that writes into it, and not before the buckets ahead of it.
+  private func completionStages(after forwardEnd: Int) -> [Int] {
+    var latest = forwardEnd
+    return reduction.buckets.map { bucket in
+      for entry in written where entry.range.overlaps(bucket) { latest = max(latest, entry.stage + 1) }
+      return latest
+    }
+  }
+
+  /// A table for an entry of the sum vector.
+  mutating func pieceTable(offset: Int) -> PieceTable {
+    let table = PieceTable(offset: offset, pieceCount: assignment.pieces.count)
+    pieceTables.append(table)
+    return table
+  }
+
+  /// Notes that the stage emitted last wrote this parameter's gradient.
+  mutating func markWritten(_ range: Range<Int>) {
+    written.append((range, builder.stages.count - 1))
+  }
+
+  /// The place of one of a node's parameters.
+  func parameter(_ node: Node, _ suffix: String) -> ParameterLayout.ParameterEntry {
+    guard let entry = layout.parameter(named: "\(node.name).\(suffix)") else {
+      preconditionFailure("the layout has no parameter \(node.name).\(suffix); it is not this graph's")
+    }
+    return entry
+  }
+}
+
+/// The pieces as kernels take them, at an address that stays.
+final class LocalPieces {
+  let buffer: UnsafeBufferPointer<ShardPiece>
+
+  init(_ pieces: [ShardPiece]) {
+    let copy = UnsafeMutableBufferPointer<ShardPiece>.allocate(capacity: pieces.count)
+    _ = copy.initialize(from: pieces)
+    buffer = UnsafeBufferPointer(copy)
+  }
+
+  deinit { buffer.deallocate() }
+}
+
+/// Calls `body(start, count)` for the blocks of a flat range that belong to one part.
+///
+/// Blocks fit the first-level cache, so that several passes over a block cost one pass over memory; they start at multiples
+/// of 4096.
+func forEachBlock(of count: Int, part: Int, parts: Int, _ body: (_ start: Int, _ count: Int) -> Void) {
+  let blockSize = 4096
+  let blocks = (count + blockSize - 1) / blockSize
+  for block in blocks * part / parts..<blocks * (part + 1) / parts {
+    body(block * blockSize, min(blockSize, count - block * blockSize))
+  }
+}
