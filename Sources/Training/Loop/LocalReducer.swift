@@ -1,0 +1,45 @@
+// The reducer of a job with one member: it holds all shards, so its single piece is the whole tree.
+
+/// Reduces over one member: the partial sum of its one piece is the result.
+public final class LocalReducer: Reducer {
+  private let plan: ReductionPlan
+  private var piece: UnsafeMutablePointer<Float>?
+  private var result: UnsafeMutablePointer<Float>?
+
+  /// Makes a reducer for vectors of `plan`'s layout.
+  public init(plan: ReductionPlan) {
+    self.plan = plan
+  }
+
+  /// Opens a step; a member that holds all shards has exactly one piece.
+  public func begin(
+    step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
+    maxima: UnsafeMutablePointer<Float>
+  ) {
+    precondition(pieces.count == 1, "a single member holds one piece, the whole tree; got \(pieces.count)")
+    piece = pieces[0]
+    self.result = result
+  }
+
+  /// Copies the bucket to the result.
+  public func submit(bucket: Int) {
+    guard let piece, let result else { preconditionFailure("submit(bucket: \(bucket)) outside a step") }
+    let range = plan.buckets[bucket]
+    (result + range.lowerBound).update(from: piece + range.lowerBound, count: range.count)
+  }
+
+  /// Own maxima are the maxima.
+  public func submitMaxima() {}
+
+  /// Closes the step.
+  public func wait() {
+    piece = nil
+    result = nil
+  }
+
+  /// The own block is all there is.
+  public func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) -> [UInt8] {
+    precondition(byteCounts == [own.count], "one member, \(own.count) bytes, expected \(byteCounts)")
+    return [UInt8](own)
+  }
+}
