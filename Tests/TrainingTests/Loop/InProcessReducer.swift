@@ -1,0 +1,139 @@
+// The reducer of several members in one process: the tree finished by hand, as the cluster's reducer must finish it.
+
+import Foundation
+import Training
+
+/// What the members of one in-process generation share.
+///
+/// `@unchecked Sendable` because everything is touched under `condition` only.
+final class InProcessHub: @unchecked Sendable {
+  struct Lost: Error {}
+
+  private struct Member {
+    var pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)] = []
+    var result: UnsafeMutablePointer<Float>?
+    var maxima: UnsafeMutablePointer<Float>?
+    var block: [UInt8] = []
+  }
+
+  private let plan: ReductionPlan
+  private let shardCount: Int
+  private let condition = NSCondition()
+  private var members: [Member]
+  private var arrived = 0
+  private var round = 0
+  private var gathered: [UInt8] = []
+  /// Fails the reduction of this step once it is reached.
+  private let failingStep: UInt64?
+  private var isLost = false
+
+  init(plan: ReductionPlan, shardCount: Int, worldSize: Int, failingStep: UInt64? = nil) {
+    self.plan = plan
+    self.shardCount = shardCount
+    self.failingStep = failingStep
+    members = [Member](repeating: Member(), count: worldSize)
+  }
+
+  func register(
+    rank: Int, step: UInt64, pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)],
+    result: UnsafeMutablePointer<Float>, maxima: UnsafeMutablePointer<Float>
+  ) {
+    condition.withLock {
+      members[rank].pieces = pieces
+      members[rank].result = result
+      members[rank].maxima = maxima
+      if step == failingStep { isLost = true }
+    }
+  }
+
+  func reduce() throws {
+    meet { $0.finish() }
+    if condition.withLock({ isLost }) { throw Lost() }
+  }
+
+  func gather(rank: Int, block: [UInt8]) -> [UInt8] {
+    condition.withLock { members[rank].block = block }
+    meet { $0.gathered = $0.members.flatMap(\.block) }
+    return condition.withLock { gathered }
+  }
+
+  /// Waits for all members; the last to arrive does the work.
+  private func meet(_ work: (InProcessHub) -> Void) {
+    condition.lock()
+    defer { condition.unlock() }
+    let own = round
+    arrived += 1
+    if arrived == members.count {
+      work(self)
+      arrived = 0
+      round += 1
+      condition.broadcast()
+    }
+    while round == own { condition.wait() }
+  }
+
+  private func finish() {
+    let pieces = members.flatMap(\.pieces)
+    for element in 0..<plan.sumCount {
+      let sum = node(0..<shardCount, element, pieces)
+      for member in members { member.result?[element] = sum }
+    }
+    for index in 0..<plan.maximumCount {
+      let values = members.compactMap { $0.maxima?[index] }
+      let largest = values.max() ?? 0
+      for member in members { member.maxima?[index] = largest }
+    }
+  }
+
+  private func node(
+    _ range: Range<Int>, _ element: Int, _ pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)]
+  ) -> Float {
+    if let piece = pieces.first(where: { $0.range == range }) { return piece.values[element] }
+    let middle = (range.lowerBound + range.upperBound) / 2
+    return node(range.lowerBound..<middle, element, pieces) + node(middle..<range.upperBound, element, pieces)
+  }
+}
+
+/// One member's end of an `InProcessHub`; also checks the order of calls that the protocol promises.
+final class InProcessReducer: Reducer {
+  private let hub: InProcessHub
+  private let rank: Int
+  private let plan: ReductionPlan
+  private let pieces: [Range<Int>]
+  private var nextBucket = 0
+  private var hasMaxima = false
+
+  init(hub: InProcessHub, rank: Int, plan: ReductionPlan, shards: Range<Int>) {
+    self.hub = hub
+    self.rank = rank
+    self.plan = plan
+    pieces = ShardAssignment.pieces(of: shards)
+  }
+
+  func begin(
+    step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
+    maxima: UnsafeMutablePointer<Float>
+  ) {
+    precondition(pieces.count == self.pieces.count)
+    hub.register(rank: rank, step: step, pieces: Array(zip(self.pieces, pieces)), result: result, maxima: maxima)
+    nextBucket = 0
+    hasMaxima = false
+  }
+
+  func submit(bucket: Int) {
+    precondition(bucket == nextBucket, "bucket \(bucket) submitted, \(nextBucket) is next")
+    nextBucket += 1
+  }
+
+  func submitMaxima() { hasMaxima = true }
+
+  func wait() throws {
+    precondition(nextBucket == plan.buckets.count && hasMaxima, "only \(nextBucket) buckets were submitted")
+    try hub.reduce()
+  }
+
+  func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) -> [UInt8] {
+    precondition(byteCounts[rank] == own.count)
+    return hub.gather(rank: rank, block: [UInt8](own))
+  }
+}
