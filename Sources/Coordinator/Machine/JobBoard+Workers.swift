@@ -1,0 +1,145 @@
+// Who is there: hello, signs of life, leaving, loss.
+import RunStore
+
+extension JobBoard {
+  mutating func hello(_ connection: ConnectionID, _ introduction: Introduction, at now: Instant) {
+    var record = introduction.worker
+    if !programVersion.isEmpty, record.version != programVersion {
+      let reason = "worker '\(record.name)' is version \(record.version), the coordinator \(programVersion)"
+      log(nil, .warning, "refused: \(reason)")
+      let remedy = "install version \(programVersion) on the worker; other versions may compute other bits"
+      emit(.send(connection, .refused(reason: reason, remedy: remedy, exitCode: 78)))
+      return
+    }
+    let known = workers.first { $0.value.record.incarnation == record.incarnation }
+    if case .leaving = known?.value.status { return }
+    if known == nil { lastWorker += 1 }
+    record.id = known?.key ?? WorkerID(lastWorker)
+    var worker = known?.value ?? Worker(record: record, connection: nil, status: .idle(since: now), lastHeard: now)
+    if let old = worker.connection, old != connection { connections[old] = nil }
+    if worker.record != record || known == nil {
+      persist(.worker(record))
+      log(
+        nil, .info,
+        "\(record.id) is \(record.name): \(record.threads) threads, \(record.instructionSet), process \(record.processIdentifier)"
+      )
+    }
+    worker.record = record
+    worker.connection = connection
+    worker.lastHeard = now
+    worker.pulse.stamp = introduction.stamp
+    worker.pulse.committedStep = introduction.committedStep
+    workers[record.id] = worker
+    connections[connection] = record.id
+    send(.welcome(record.id), to: record.id)
+    place(record.id, introduction, at: now)
+  }
+
+  /// Decides where a worker that has introduced itself stands.
+  private mutating func place(_ id: WorkerID, _ introduction: Introduction, at now: Instant) {
+    if let stamp = introduction.stamp {
+      if returned(id, to: stamp, step: introduction.committedStep, at: now) { return }
+      if case .generation(let membership) = jobs[stamp.job]?.stage, membership.stamp == stamp,
+        membership.phase == .training, membership.rank(of: id) != nil
+      {
+        // A new connection of a member that never stopped stepping.
+        workers[id]?.status = .assigned(stamp.job)
+        return
+      }
+    }
+    for (job, record) in recoveries where record.members.contains(where: { $0.worker == id }) {
+      endRecovery(of: job, reason: "\(id) came back without its work")
+    }
+    withdraw(id, reason: "\(id) connected anew without its work", counts: true, at: now)
+    workers[id]?.status = .idle(since: now)
+    if let stamp = introduction.stamp { dismiss(id, from: stamp) }
+  }
+
+  /// Tells a worker that what it works on is over.
+  private mutating func dismiss(_ id: WorkerID, from stamp: Stamp) {
+    let state = jobs[stamp.job]?.record.state
+    let over = state?.isOver ?? true
+    let reason = over ? "\(stamp.job) is \(state?.rawValue ?? "unknown")" : "\(stamp) is over"
+    send(.end(stamp, reason: reason, jobOver: over), to: id)
+  }
+
+  /// The worker behind a connection, noted as heard. Strangers are counted and ignored; they have yet to say hello.
+  mutating func heard(_ connection: ConnectionID, at now: Instant) -> WorkerID? {
+    guard let id = connections[connection], var worker = workers[id] else {
+      staleCount += 1
+      return nil
+    }
+    let status = worker.status
+    worker.lastHeard = now
+    if case .silent = status { worker.status = .idle(since: now) }
+    workers[id] = worker
+    if case .silent(let stamp) = status {
+      log(nil, .info, "\(id) is back")
+      if let stamp { dismiss(id, from: stamp) }
+    }
+    absolve(id)
+    return id
+  }
+
+  mutating func pulse(_ connection: ConnectionID, _ pulse: Pulse, at now: Instant) {
+    guard let id = heard(connection, at: now) else { return }
+    workers[id]?.pulse = pulse
+    if let stamp = pulse.stamp { progress(of: id, stamp, step: pulse.committedStep, activity: pulse.phase, at: now) }
+  }
+
+  mutating func transferred(_ connection: ConnectionID, at now: Instant) {
+    guard let id = heard(connection, at: now), case .assigned(let job) = workers[id]?.status else { return }
+    changeGeneration(of: job) { membership in
+      if let rank = membership.rank(of: id) { membership.transferred(rank, at: now) }
+    }
+  }
+
+  mutating func leave(_ connection: ConnectionID, reason: String, at now: Instant) {
+    guard let id = heard(connection, at: now) else { return }
+    log(nil, .info, "\(id) leaves: \(reason)")
+    workers[id]?.status = .leaving
+    withdraw(id, reason: "\(id) leaves: \(reason)", counts: false, at: now)
+  }
+
+  mutating func disconnected(_ connection: ConnectionID, at now: Instant) {
+    guard let id = connections.removeValue(forKey: connection) else { return }
+    if case .leaving = workers[id]?.status {
+      workers[id] = nil
+      return
+    }
+    workers[id]?.connection = nil
+    lose(id, evidence: "connection closed", at: now)
+  }
+
+  /// A worker is gone (no connection) or does not answer (connection open): its generation ends.
+  mutating func lose(_ id: WorkerID, evidence: String, at now: Instant) {
+    guard let worker = workers[id] else { return }
+    log(nil, .warning, "\(id) (\(worker.record.name)) lost: \(evidence)")
+    let work = stamp(of: worker)
+    if worker.connection == nil { workers[id] = nil } else { workers[id]?.status = .silent(work) }
+    withdraw(id, reason: "\(id) lost: \(evidence)", counts: true, at: now)
+  }
+
+  /// A worker is alive but does not do what it must: it is told to end, so that whoever started it starts it again.
+  mutating func evict(_ id: WorkerID, evidence: String, at now: Instant) {
+    let reason = "\(id) hangs: \(evidence)"
+    log(nil, .error, reason)
+    send(
+      .refused(
+        reason: reason, remedy: "restart the worker; its log shows what it was doing", exitCode: 70), to: id)
+    workers[id]?.status = .leaving
+    withdraw(id, reason: reason, counts: true, at: now)
+  }
+
+  private var recoveries: [(JobID, GenerationRecord)] {
+    jobs.sorted { $0.key < $1.key }.compactMap { id, job in
+      if case .recovering(let recovery) = job.stage { (id, recovery.record) } else { nil }
+    }
+  }
+
+  /// What a worker works on by the books.
+  private func stamp(of worker: Worker) -> Stamp? {
+    guard case .assigned(let job) = worker.status, let record = jobs[job]?.record else { return nil }
+    return Stamp(job: job, generation: record.generation)
+  }
+}

@@ -1,0 +1,210 @@
+// A job board on a bench: events by hand or by scripted workers, a clock that only the test moves, everything recorded.
+import Coordinator
+import RunStore
+
+/// What a scripted worker does: it holds a state, answers every order at once and commits a step every `stepTime`.
+struct ScriptedWorker {
+  var introduction: Introduction
+  var stepTime: Duration = .milliseconds(200)
+  var totalSteps: UInt64 = .max
+  var isFrozen = false
+  /// Control thread alive, training thread stuck: gives signs of life, does nothing else.
+  var hangs = false
+  var briefing: Briefing?
+  var step: UInt64?
+  var job: JobID?
+  var trainingSince: Instant?
+  var lastPulse = Instant(.zero)
+  var exitCode: Int32?
+}
+
+struct Bench {
+  var board: JobBoard
+  var now = Instant(.zero)
+  /// Everything that was persisted, in order.
+  var persisted: [StoreChange] = []
+  /// Orders by connection, in order.
+  var orders: [ConnectionID: [Order]] = [:]
+  var answers: [RequestID: Answer] = [:]
+  var logs: [String] = []
+  var preparing: [JobID] = []
+  var verifying: [JobID] = []
+  var scripted: [ConnectionID: ScriptedWorker] = [:]
+  /// Steps after which rank 0 reports the end.
+  var finishAt: UInt64 = .max
+  /// Effects of each decision, checked by `InvariantTests`.
+  var decisions: [[Effect]] = []
+
+  init(programVersion: String = "") { board = JobBoard(programVersion: programVersion) }
+
+  // MARK: Time and events
+
+  mutating func send(_ event: Event) {
+    let effects = board.step(event, at: now)
+    carryOut(effects)
+  }
+
+  mutating func carryOut(_ effects: [Effect]) {
+    decisions.append(effects)
+    for effect in effects {
+      switch effect {
+      case .persist(let change): persisted.append(change)
+      case .send(let connection, let order):
+        orders[connection, default: []].append(order)
+        obey(order, connection)
+      case .answer(let request, let answer): answers[request] = answer
+      case .prepareDataset(let job): preparing.append(job)
+      case .verifyCheckpoints(let job): verifying.append(job)
+      case .log(_, _, let text): logs.append(text)
+      case .changed: break
+      }
+    }
+  }
+
+  /// Lets time pass in ticks of 50 ms; scripted workers live meanwhile.
+  mutating func wait(_ duration: Duration) {
+    let end = now + duration
+    while now < end {
+      now = min(now + .milliseconds(50), end)
+      for connection in scripted.keys.sorted() { live(connection) }
+      deliver()
+      send(.tick)
+      deliver()
+    }
+  }
+
+  // MARK: Jobs and workers
+
+  /// Submits a job whose data set is ready.
+  @discardableResult
+  mutating func job(_ settings: JobSettings = JobSettings(), key: String = "") -> JobID {
+    let request = RequestID(UInt64(answers.count + 1))
+    send(.submit(request, JobRecord(id: JobID(0), name: "strip", spec: "spec", idempotencyKey: key), settings))
+    guard case .submitted(let id, _) = answers[request] else { fatalError("no answer to the submission") }
+    send(.datasetReady(id, "data/strip"))
+    return id
+  }
+
+  static func introduction(_ number: UInt64, stamp: Stamp? = nil, step: UInt64 = 0, version: String = "")
+    -> Introduction
+  {
+    Introduction(
+      worker: WorkerRecord(
+        id: WorkerID(0), incarnation: "i\(number)", name: "host-\(number)", version: version), stamp: stamp,
+      committedStep: step)
+  }
+
+  /// A worker by hand.
+  mutating func hello(_ number: UInt64, stamp: Stamp? = nil, step: UInt64 = 0) {
+    send(.hello(ConnectionID(number), Self.introduction(number, stamp: stamp, step: step)))
+  }
+
+  /// A worker that does what it is told.
+  mutating func start(_ number: UInt64, incarnation: UInt64? = nil) {
+    let introduction = Self.introduction(incarnation ?? number)
+    scripted[ConnectionID(number)] = ScriptedWorker(introduction: introduction, lastPulse: now)
+    send(.hello(ConnectionID(number), introduction))
+    deliver()
+  }
+
+  /// SIGKILL: the connection closes at once.
+  mutating func kill(_ number: UInt64) {
+    scripted[ConnectionID(number)] = nil
+    send(.disconnected(ConnectionID(number)))
+    deliver()
+  }
+
+  func reason(_ job: JobID) -> String { board.reason(of: job, at: now) }
+
+  func lastOrder(_ number: UInt64) -> Order? { orders[ConnectionID(number)]?.last }
+
+  var generations: [GenerationRecord] {
+    persisted.compactMap { if case .generationBegan(let record) = $0 { record } else { nil } }
+  }
+
+  func states(of job: JobID) -> [JobState] {
+    persisted.compactMap { if case .state(job, let state, _) = $0 { state } else { nil } }
+  }
+
+  // MARK: Scripted workers
+
+  private var mailboxes: [ConnectionID: [Order]] = [:]
+
+  private mutating func obey(_ order: Order, _ connection: ConnectionID) {
+    if scripted[connection] != nil { mailboxes[connection, default: []].append(order) }
+  }
+
+  /// Hands the orders sent so far to the scripted workers, until nobody has anything to say.
+  private mutating func deliver() {
+    while let connection = mailboxes.keys.sorted().first(where: {
+      mailboxes[$0]?.isEmpty == false && scripted[$0]?.isFrozen == false
+    }) {
+      let order = mailboxes[connection]?.removeFirst()
+      if let order { take(order, connection) }
+    }
+    for connection in mailboxes.keys where scripted[connection] == nil { mailboxes[connection] = nil }
+  }
+
+  private mutating func take(_ order: Order, _ connection: ConnectionID) {
+    guard var worker = scripted[connection] else { return }
+    var said: Event?
+    switch order {
+    case .welcome: break
+    case .refused(_, _, let exitCode):
+      worker.exitCode = exitCode
+      scripted[connection] = nil
+      send(.disconnected(connection))
+      return
+    case .begin(let briefing):
+      worker.briefing = briefing
+      worker.trainingSince = nil
+      if worker.job != briefing.stamp.job { worker.step = nil }
+      worker.job = briefing.stamp.job
+      said = .position(
+        connection, briefing.stamp, hasState: worker.step != nil, committedStep: worker.step ?? 0)
+    case .sync(let stamp, let step, _) where stamp == worker.briefing?.stamp:
+      worker.step = step
+      said = .ready(connection, stamp, step: step)
+    case .start(let stamp) where stamp == worker.briefing?.stamp: worker.trainingSince = now
+    case .end(let stamp, _, let jobOver) where stamp == worker.briefing?.stamp:
+      worker.trainingSince = nil
+      worker.briefing = nil
+      if jobOver { worker.step = nil }
+    case .sync, .start, .end: break
+    }
+    scripted[connection] = worker
+    if let said, !worker.hangs { send(said) }
+  }
+
+  private mutating func live(_ connection: ConnectionID) {
+    guard var worker = scripted[connection], !worker.isFrozen else { return }
+    var finished: Stamp?
+    // All members step together: one that hangs or is gone holds up the others.
+    if let since = worker.trainingSince, let briefing = worker.briefing, !worker.hangs, everybodySteps(briefing),
+      now - since >= worker.stepTime, let step = worker.step, step < finishAt
+    {
+      worker.step = step + 1
+      worker.trainingSince = now
+      if step + 1 == finishAt, briefing.rank == 0 { finished = briefing.stamp }
+    }
+    let isDue = now - worker.lastPulse >= .milliseconds(250)
+    if isDue { worker.lastPulse = now }
+    scripted[connection] = worker
+    let phase = worker.trainingSince != nil ? "training" : "idle"
+    if isDue {
+      send(.pulse(connection, Pulse(stamp: worker.briefing?.stamp, committedStep: worker.step ?? 0, phase: phase)))
+    }
+    if let finished {
+      send(.finished(connection, finished, step: finishAt, sha256: "hash", json: "{}"))
+    }
+  }
+
+  private func everybodySteps(_ briefing: Briefing) -> Bool {
+    briefing.members.allSatisfy { member in
+      scripted.values.contains {
+        $0.introduction.worker.incarnation == member.worker.incarnation && $0.trainingSince != nil && !$0.isFrozen
+          && !$0.hangs && $0.briefing?.stamp == briefing.stamp
+      }
+    }
+  }
+}
