@@ -1,0 +1,93 @@
+// The course of a generation, from the order to begin to its end.
+
+extension MemberMachine {
+  mutating func begin(_ next: Assignment, _ now: Duration) -> [MemberEffect] {
+    if let key, next.key <= key { return stale("begin", next.key) }
+    let running = key.map { "\($0) gives way to \(next.key)" }
+    let dropped: [MemberEffect] =
+      if let job = key?.job, job != next.key.job { [.drop(job: job)] } else { [] }
+    assignment = next
+    enter(.forming, now)
+    let others = next.peers.enumerated().filter { $0.offset != next.rank }.map(\.element.name)
+    let company = others.isEmpty ? "alone" : "with \(others.joined(separator: ", "))"
+    let shards = next.peers[next.rank].shards
+    return (running.map { [.interrupt(reason: $0)] } ?? []) + dropped + [
+      .log(
+        .info,
+        "\(next.key): rank \(next.rank) of \(next.peers.count), shards \(shards.lowerBound)..<\(shards.upperBound), \(company)"
+      ),
+      .form(next),
+    ]
+  }
+
+  mutating func formed(_ key: GenerationKey, _ step: UInt64?, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, phase == .forming else { return stale("formed", key) }
+    enter(.positioned(step: step), now)
+    return say(.position(key, step: step))
+  }
+
+  mutating func synchronize(_ key: GenerationKey, _ target: Synchronization, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, case .positioned = phase else { return stale("synchronize", key) }
+    enter(.synchronizing, now)
+    return [.synchronize(key, target)]
+  }
+
+  mutating func synchronized(_ key: GenerationKey, _ step: UInt64, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, phase == .synchronizing else { return stale("synchronized", key) }
+    enter(.ready(step: step), now)
+    return say(.ready(key, step: step))
+  }
+
+  mutating func start(_ key: GenerationKey, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, case .ready(let step) = phase else { return stale("start", key) }
+    enter(.training, now)
+    return [.log(.info, "\(key): training from step \(step)"), .train(key)]
+  }
+
+  mutating func trained(_ key: GenerationKey, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, phase == .training else { return stale("trained", key) }
+    enter(.trained, now)
+    return [.log(.info, "\(key): all steps done")]
+  }
+
+  mutating func end(_ key: GenerationKey, _ reason: String, _ jobOver: Bool, _ now: Duration) -> [MemberEffect] {
+    // The end of a job holds for every generation of it that this worker may be in.
+    guard let current = self.key, key == current || (jobOver && key.job == current.job && key > current) else {
+      return stale("end", key)
+    }
+    let interrupt = MemberEffect.interrupt(reason: reason)
+    if jobOver {
+      assignment = nil
+      enter(.idle, now)
+      return [interrupt, .drop(job: key.job), .log(.info, "job \(key.job) is over: \(reason)")]
+    }
+    enter(.interrupted, now)
+    return [interrupt, .log(.info, "\(key) ended: \(reason)")]
+  }
+
+  mutating func peerLost(
+    _ key: GenerationKey, _ rank: Int, _ evidence: String, _ now: Duration
+  ) -> [MemberEffect] {
+    guard key == self.key, let assignment else { return stale("peerLost", key) }
+    switch phase {
+    case .forming, .positioned, .synchronizing, .ready, .training: break
+    // Members whose work is done close their links; and one loss is enough to end a generation.
+    case .idle, .trained, .interrupted, .peerLost, .failed: return stale("peerLost", key)
+    }
+    let name = assignment.peers.indices.contains(rank) ? assignment.peers[rank].name : "?"
+    enter(.peerLost(rank: rank, evidence: evidence), now)
+    return [
+      .interrupt(reason: "lost rank \(rank)"),
+      .log(.warning, "\(key): lost rank \(rank) (\(name)): \(evidence); waiting for the next generation"),
+    ] + say(.peerLost(key, rank: rank, evidence: evidence))
+  }
+
+  mutating func failed(_ key: GenerationKey, _ failure: JobFailure, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, phase != .interrupted else { return stale("failed", key) }
+    if case .peerLost = phase { return stale("failed", key) }
+    enter(.failed(failure), now)
+    return [
+      .interrupt(reason: "the job failed here"), .log(.error, "\(key): \(failure.message)"),
+    ] + say(.failed(key, failure))
+  }
+}

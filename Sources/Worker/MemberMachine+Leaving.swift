@@ -1,0 +1,89 @@
+// The link to the coordinator, the clock, and the ways out of the process.
+
+extension MemberMachine {
+  mutating func linkChanged(_ event: MemberEvent, _ now: Duration) -> [MemberEffect] {
+    switch event {
+    case .linkUp:
+      link = .connected
+      return [.send(.hello(key))]
+    case .linkDown:
+      guard link != .down else { return [] }
+      link = .down
+      linkSince = now
+      let meanwhile = phase == .training ? "; training goes on" : ""
+      return [.log(.warning, "lost the coordinator\(meanwhile)")]
+    case .welcomed(let worker):
+      guard link != .welcomed else { return [] }
+      link = .welcomed
+      linkSince = now
+      lastHeartbeat = now
+      if case .announced = leaving { return [.send(.leave(reason: leaveReason))] }
+      if phase == .idle { phaseSince = now }
+      return [.log(.info, "known to the coordinator as worker \(worker)")] + restate()
+    case .refused(let reason, let remedy, let exitCode):
+      let hint = remedy.isEmpty ? "" : "\n  hint: \(remedy)"
+      return [.log(.error, "the coordinator refuses this worker: \(reason)\(hint)")] + exit(code: exitCode)
+    default:
+      return []
+    }
+  }
+
+  mutating func signaled(_ name: String, _ now: Duration) -> [MemberEffect] {
+    guard leaving == nil else { return [] }
+    leaveReason = name
+    leavingSince = now
+    guard let assignment else {
+      return [.log(.info, "\(name): leaving, nothing to do")] + announce(now)
+    }
+    // The last holder of the state saves it; the others leave it with their peers.
+    let holdsAlone = assignment.peers.count == 1 && (phase == .training || phase == .trained)
+    guard holdsAlone, link == .welcomed else {
+      return [.log(.info, "\(name): leaving \(assignment.key)")] + announce(now)
+    }
+    leaving = .saving
+    return [
+      .log(.info, "\(name): saving the state of \(assignment.key), then leaving"), .saveAndStop(assignment.key),
+    ]
+  }
+
+  mutating func announce(_ now: Duration) -> [MemberEffect] {
+    leaving = .announced(at: now)
+    let interrupt: [MemberEffect] = assignment == nil ? [] : [.interrupt(reason: leaveReason)]
+    // Nobody to tell: go.
+    return interrupt + (link == .welcomed ? [.send(.leave(reason: leaveReason))] : exit())
+  }
+
+  /// Signaled: 75 asks the scheduler to start this worker again, as there is work left.
+  func exit() -> [MemberEffect] { exit(code: assignment == nil ? ExitCode.success : ExitCode.requeue) }
+
+  func exit(code: Int32) -> [MemberEffect] { [.exit(code: code)] }
+
+  mutating func ticked(_ now: Duration) -> [MemberEffect] {
+    if let leavingSince {
+      if now - leavingSince >= limits.leaveTimeout {
+        return [.log(.warning, "gave up saving after \(limits.leaveTimeout)")] + exit()
+      }
+      if case .announced(let at) = leaving, now - at >= limits.leaveAnswerTimeout { return exit() }
+    }
+    if let gone = coordinatorGone(now) { return gone }
+    if limits.once, leaving == nil, link == .welcomed, phase == .idle, now - phaseSince >= limits.onceIdle {
+      leaveReason = "nothing to do"
+      leavingSince = now
+      return [.log(.info, "nothing to do for \(limits.onceIdle)")] + announce(now)
+    }
+    guard link == .welcomed, now - lastHeartbeat >= limits.heartbeat else { return [] }
+    lastHeartbeat = now
+    return [.send(.heartbeat(key))]
+  }
+
+  /// Steps need no coordinator, everything else does.
+  private func coordinatorGone(_ now: Duration) -> [MemberEffect]? {
+    guard link != .welcomed, leaving == nil, phase != .training else { return nil }
+    // Whoever trained on without it gives it the full time from the end of the training.
+    let since = max(linkSince, phaseSince)
+    guard now - since >= limits.coordinatorTimeout else { return nil }
+    let answer = link == .connected ? "is connected but does not answer" : "cannot be reached"
+    return [.log(.error, "the coordinator \(answer), for \(limits.coordinatorTimeout)")]
+      + exit(code: ExitCode.unreachable)
+  }
+}

@@ -1,0 +1,111 @@
+// What goes into and comes out of the member's decisions.
+
+/// Something that happened to this worker.
+public enum MemberEvent: Sendable, Equatable {
+  /// The control connection stands; the coordinator has not answered yet.
+  case linkUp
+  /// The control connection is gone; it is being made again in the background.
+  case linkDown
+  /// The coordinator knows this incarnation as worker number `worker`.
+  case welcomed(worker: UInt64)
+  /// The coordinator will not have this worker.
+  case refused(reason: String, remedy: String, exitCode: Int32)
+
+  /// The coordinator has committed a generation with this worker as a member.
+  case begin(Assignment)
+  /// Every position is known: this is where all of them start.
+  case synchronize(GenerationKey, Synchronization)
+  /// Every member is ready.
+  case start(GenerationKey)
+  /// The generation is over, and with `jobOver` the job as well.
+  case end(GenerationKey, reason: String, jobOver: Bool)
+
+  /// The mesh with the other members stands. `step` is the committed step of the state held, nil without one.
+  case formed(GenerationKey, step: UInt64?)
+  /// Data and the state after `step` steps are at hand.
+  case synchronized(GenerationKey, step: UInt64)
+  /// Every step is done, and what rank 0 owes the coordinator has been queued.
+  case trained(GenerationKey)
+  /// The mesh lost a peer.
+  case peerLost(GenerationKey, rank: Int, evidence: String)
+  /// The work cannot be done, here or on any other worker.
+  case failed(GenerationKey, JobFailure)
+  /// Asked to save before leaving: the state is with the coordinator, or it could not be saved.
+  case saved(GenerationKey)
+  /// The Leave message has been answered.
+  case leaveAcknowledged
+
+  /// SIGTERM, SIGINT or SIGUSR1.
+  case signal(name: String)
+  /// A tenth of a second or so has passed.
+  case tick
+}
+
+/// Why a job cannot go on. Another worker would fail in the same way.
+public struct JobFailure: Sendable, Hashable {
+  /// What is wrong, with the values.
+  public var message: String
+  /// What to do about it, or empty.
+  public var hint: String
+  /// The exit code of the design's section 7.5 that fits.
+  public var exitCode: Int32
+
+  /// Memberwise.
+  public init(message: String, hint: String = "", exitCode: Int32) {
+    self.message = message
+    self.hint = hint
+    self.exitCode = exitCode
+  }
+}
+
+/// A statement to the coordinator. Those about a generation are said again after a lost connection.
+public enum MemberMessage: Sendable, Equatable {
+  /// Who this is and what it is doing; the shell adds the committed step.
+  case hello(GenerationKey?)
+  /// Alive; the shell adds committed step, phase and memory.
+  case heartbeat(GenerationKey?)
+  /// The state held at the beginning of a generation.
+  case position(GenerationKey, step: UInt64?)
+  /// Ready to train from `step`.
+  case ready(GenerationKey, step: UInt64)
+  /// A peer is gone or silent.
+  case peerLost(GenerationKey, rank: Int, evidence: String)
+  /// The job cannot be done.
+  case failed(GenerationKey, JobFailure)
+  /// This worker goes; asks for an answer.
+  case leave(reason: String)
+}
+
+/// Something to do, in order.
+public enum MemberEffect: Sendable, Equatable {
+  /// Send to the coordinator.
+  case send(MemberMessage)
+  /// Stop whatever runs for a generation, at once: its step in flight is abandoned, the committed state stays.
+  case interrupt(reason: String)
+  /// Connect to the members, then report `.formed`.
+  case form(Assignment)
+  /// Load the data, take the state at the given step, then report `.synchronized`.
+  case synchronize(GenerationKey, Synchronization)
+  /// Train to the end, then report `.trained`.
+  case train(GenerationKey)
+  /// Finish the step in flight, save a checkpoint, then report `.saved`.
+  case saveAndStop(GenerationKey)
+  /// Forget state and plan of the job.
+  case drop(job: UInt64)
+  /// Tell the log.
+  case log(LogLevel, String)
+  /// End the process.
+  case exit(code: Int32)
+}
+
+/// How loud a log line of the member is.
+public enum LogLevel: Sendable, Hashable {
+  /// For the curious.
+  case debug
+  /// The course of things.
+  case info
+  /// Something was lost or refused; work goes on.
+  case warning
+  /// The job or the process ends.
+  case error
+}
