@@ -10,12 +10,26 @@ let strict: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
-// Kernels are compiled once per instruction set, optimized and unchecked in debug too: without the flags a SIMD multiply-add
-// is a library call and 200 times slower. `-march` reaches Swift's own code generation through the Clang importer.
-// `-disable-cmo` keeps a kernel from being inlined into a caller that was compiled for another instruction set.
-func kernel(_ march: String...) -> [SwiftSetting] {
-  strict + [.unsafeFlags(["-Ounchecked", "-wmo", "-disable-cmo"] + march.flatMap { ["-Xcc", $0] })]
+// The kernels' body is compiled once per instruction set, optimized and unchecked in debug too: without the flags a SIMD
+// multiply-add is a library call and 200 times slower. `-march` reaches Swift's own code generation through the Clang importer.
+func level(_ name: String, march: [String], defines: [String]) -> Target {
+  .target(
+    name: name, dependencies: ["CIntrinsics", "KernelsInterface"],
+    swiftSettings: strict + defines.map { .define($0) } + [
+      .unsafeFlags(
+        ["-Ounchecked", "-wmo", "-num-threads", "2", "-disable-batch-mode"] + march.flatMap { ["-Xcc", $0] })
+    ])
 }
+
+#if arch(x86_64)
+  let levels = [
+    level("KernelsAVX2", march: ["-march=haswell"], defines: []),
+    level("KernelsAVX512", march: ["-march=x86-64-v4"], defines: ["AVX512"]),
+    level("KernelsVNNI", march: ["-march=x86-64-v4", "-mavx512vnni"], defines: ["AVX512", "VNNI"]),
+  ]
+#else
+  let levels = [level("KernelsPortable", march: [], defines: [])]
+#endif
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -42,13 +56,10 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CIntrinsics"),
 
-    // Kernels: one body, compiled per instruction set, chosen at start.
-    .target(name: "KernelsAVX2", dependencies: ["CIntrinsics"], swiftSettings: kernel("-march=haswell")),
-    .target(name: "KernelsAVX512", dependencies: ["CIntrinsics"], swiftSettings: kernel("-march=x86-64-v4")),
+    // Kernels: one body per instruction set (see `levels`), chosen at start.
+    .target(name: "KernelsInterface", swiftSettings: strict),
     .target(
-      name: "KernelsVNNI", dependencies: ["CIntrinsics"], swiftSettings: kernel("-march=x86-64-v4", "-mavx512vnni")),
-    .target(
-      name: "Kernels", dependencies: ["CIntrinsics", "KernelsAVX2", "KernelsAVX512", "KernelsVNNI"],
+      name: "Kernels", dependencies: ["CIntrinsics", "KernelsInterface"] + levels.map { .byName(name: $0.name) },
       swiftSettings: strict),
 
     // Values: what a job is, what a model is, what quantization does.
@@ -75,7 +86,8 @@ let package = Package(
       swiftSettings: strict),
 
     // Executables.
-    .executableTarget(name: "temper-coordinator", dependencies: ["Coordinator", argumentParser, logging],
+    .executableTarget(
+      name: "temper-coordinator", dependencies: ["Coordinator", argumentParser, logging],
       swiftSettings: strict),
     .executableTarget(name: "temper-worker", dependencies: ["Worker", argumentParser, logging], swiftSettings: strict),
     .executableTarget(
@@ -86,6 +98,9 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    // Counts calls of malloc, for the test that a training step makes none.
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+
     // Tests. ProcessTests start real processes and are switched on by TEMPER_PROCESS_TESTS=1.
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"], swiftSettings: strict),
     .testTarget(name: "JobSpecTests", dependencies: ["JobSpec"], swiftSettings: strict),
@@ -95,8 +110,8 @@ let package = Package(
     .testTarget(name: "DataTests", dependencies: ["Data", "JobSpec"], swiftSettings: strict),
     .testTarget(
       name: "TrainingTests",
-      dependencies: ["Training", "Graph", "Quantization", "Kernels", "Data", "JobSpec"], exclude: ["Golden"],
-      swiftSettings: strict),
+      dependencies: ["Training", "Graph", "Quantization", "Kernels", "Data", "JobSpec", "AllocationCounter"],
+      exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint", "Graph"], swiftSettings: strict),
     .testTarget(name: "ExportTests", dependencies: ["Export", "Quantization", "Graph"], swiftSettings: strict),
     .testTarget(name: "CommunicationTests", dependencies: ["Communication"], swiftSettings: strict),
@@ -106,6 +121,6 @@ let package = Package(
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
     .testTarget(
       name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "JobSpec"], swiftSettings: strict),
-  ],
+  ] + levels,
   swiftLanguageModes: [.v6]
 )
