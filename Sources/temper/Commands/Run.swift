@@ -44,20 +44,19 @@ struct Run: ParsableCommand {
       let display = LiveDisplay(quiet: output.json)
       let started = Date()
 
-      let jobs = try train(spec, in: directory, display: display, interruption: interruption)
-      guard let last = jobs.last else { return }
+      let (jobs, workerRecords) = try train(spec, in: directory, display: display, interruption: interruption)
       display.note("evaluating \(jobs.count == 2 ? "both models" : "the model") on the test split")
       let results = try RunResults.make(
         jobs: jobs, spec: spec, directory: directory, threads: workers * threads,
-        seconds: Date().timeIntervalSince(started))
-      if output.json { try printJSON(results) } else { results.printReport(of: last) }
+        seconds: Date().timeIntervalSince(started), workers: workerRecords)
+      if output.json { try printJSON(results) } else { results.printReport() }
     }
   }
 
   /// Trains the job, its float baseline first when it asks for one; returns them in that order.
   private func train(
     _ spec: JobSpec, in directory: URL, display: LiveDisplay, interruption: Interruption
-  ) throws -> [WireJobInfo] {
+  ) throws -> (jobs: [WireJobInfo], workers: [RunResults.WorkerRecord]) {
     let endpoint = Self.endpoint(in: directory)
     let cluster = try LocalCluster(
       options: .init(workers: workers, threads: threads, directory: directory, endpoint: endpoint))
@@ -67,7 +66,7 @@ struct Run: ParsableCommand {
     display.note("another worker may join: temper-worker --coordinator \(endpoint)")
 
     let connection = try CoordinatorConnection(endpoint: endpoint, timeout: .seconds(30))
-    return try spec.withBaseline.map { part in
+    let jobs = try spec.withBaseline.map { part in
       let job = try submit(part, connection)
       let info = try connection.follow(job: job, display: display) {
         for event in try cluster.supervise() { display.note(event) }
@@ -79,6 +78,10 @@ struct Run: ParsableCommand {
       try JobPresentation.requireFinished(info)
       return info
     }
+    let records = try connection.workers().map {
+      RunResults.WorkerRecord(name: $0.name, residentBytes: $0.residentBytes)
+    }
+    return (jobs, records.sorted { $0.name < $1.name })
   }
 
   /// Submits the job, or finds the one that an interrupted run of the same command left; a failed one is tried anew.
