@@ -11,6 +11,9 @@ public enum IDXImporter {
   struct Array8 {
     var dimensions: [Int]
     var values: ArraySlice<UInt8>
+
+    /// Rows x columns, for messages.
+    var imageSize: String { dimensions.dropFirst().map { "\($0)" }.joined(separator: " x ") }
   }
 
   /// Imports a directory.
@@ -30,7 +33,7 @@ public enum IDXImporter {
     guard train.images.dimensions[1...] == test.images.dimensions[1...] else {
       throw DataError(
         code: .damaged,
-        message: "training images are \(train.images.dimensions[1...]), test images \(test.images.dimensions[1...])",
+        message: "training images are \(train.images.imageSize), test images \(test.images.imageSize)",
         location: directory)
     }
     let classCount = 1 + Int(max(train.labels.values.max() ?? 0, test.labels.values.max() ?? 0))
