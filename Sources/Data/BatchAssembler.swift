@@ -90,34 +90,20 @@ public struct BatchAssembler: Sendable {
   }
 
   private func write(_ index: Int, changed: AugmentationParameters, into output: UnsafeMutablePointer<Float>) {
-    let (height, width, channels) = (samples.height, samples.width, samples.channels)
+    let (height, rowCount) = (samples.height, samples.width * samples.channels)
     let pixels = samples.pixels(index)
     rowMean.withUnsafeBufferPointer { mean in
       rowDeviation.withUnsafeBufferPointer { deviation in
+        guard let mean = mean.baseAddress, let deviation = deviation.baseAddress else { return }
+        let row = BatchRow(width: samples.width, channels: samples.channels, mean: mean, deviation: deviation)
         for y in 0..<height {
-          let sourceRow = Self.reflected(changed.flipsVertically ? height - 1 - y : y, by: changed.shiftY, in: height)
-          let source = pixels + sourceRow * width * channels
-          let target = output + y * width * channels
-          if changed.flipsHorizontally || changed.shiftX != 0 {
-            for x in 0..<width {
-              let column = changed.flipsHorizontally ? width - 1 - x : x
-              let from = Self.reflected(column, by: changed.shiftX, in: width) * channels
-              for c in 0..<channels {
-                target[x * channels + c] = (Float(source[from + c]) - mean[c]) / deviation[c]
-              }
-            }
-          } else {
-            for i in 0..<(width * channels) { target[i] = (Float(source[i]) - mean[i]) / deviation[i] }
-          }
+          let upright = changed.flipsVertically ? height - 1 - y : y
+          let source = pixels + BatchRow.reflected(upright + changed.shiftY, in: height) * rowCount
+          row.write(
+            source, flipped: changed.flipsHorizontally, shift: changed.shiftX, into: output + y * rowCount)
         }
       }
     }
-  }
-
-  /// position + shift, mirrored at both ends of 0..<count; |shift| < count.
-  private static func reflected(_ position: Int, by shift: Int, in count: Int) -> Int {
-    let moved = abs(position + shift)
-    return moved < count ? moved : 2 * (count - 1) - moved
   }
 }
 
