@@ -13,14 +13,6 @@ final class Gate: @unchecked Sendable {  // every access holds the condition's l
   private let condition = NSCondition()
   private var state = State.idle
 
-  /// Whether something was begun whose end nobody has waited for.
-  var isIdle: Bool {
-    condition.lock()
-    defer { condition.unlock() }
-    if case .idle = state { return true }
-    return false
-  }
-
   func begin() {
     condition.lock()
     state = .running
@@ -37,8 +29,10 @@ final class Gate: @unchecked Sendable {  // every access holds the condition's l
     condition.unlock()
   }
 
-  /// Waits for the end and makes the gate idle again. Returns false when the deadline passes first.
-  func wait(until deadline: Date = .distantFuture) throws -> Bool {
+  /// Waits for the end and makes the gate idle again.
+  ///
+  /// Returns false when the deadline passes first; nil waits for ever.
+  func wait(until deadline: Date? = nil) throws -> Bool {
     condition.lock()
     defer { condition.unlock() }
     while true {
@@ -51,9 +45,11 @@ final class Gate: @unchecked Sendable {  // every access holds the condition's l
         state = .idle
         throw error
       case .running:
-        if !condition.wait(until: deadline) {
-          if case .running = state { return false }
+        guard let deadline else {
+          condition.wait()
+          continue
         }
+        if !condition.wait(until: deadline), case .running = state { return false }
       }
     }
   }

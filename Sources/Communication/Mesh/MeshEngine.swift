@@ -303,7 +303,8 @@ final class MeshEngine {
     self.operation = operation
     attempt {
       try operation.begin(sequence: sequence, on: self)
-      while let frame = early.popLast() { try operation.receive(frame, on: self) }
+      // In the order they came: links keep theirs, and a gather relies on it.
+      while !early.isEmpty { try operation.receive(early.removeFirst(), on: self) }
     }
   }
 
