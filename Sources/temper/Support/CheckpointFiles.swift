@@ -1,0 +1,7 @@
+import Checkpoint
+
+extension CheckpointManifest {
+  static let jobFileName = "job.yaml"
+  static let modelFileName = "model.safetensors"
+  static let stateFileName = "state.safetensors"
+}
