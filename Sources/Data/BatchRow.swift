@@ -1,8 +1,9 @@
 // One row of an image: flipped, shifted, normalized.
 //
 // Target pixel x comes from source pixel reflected((flipped ? width - 1 - x : x) + shift). Most of a row needs no
-// reflection; that stretch runs forwards or backwards without a branch, which the compiler turns into vectors: 0.3 ns per
-// value forwards, 1.5 ns backwards, against 3 ns with the reflection inside the loop. The twin is in Tests/DataTests/BatchAssemblerTests.swift.
+// reflection; that stretch runs forwards or backwards without a branch, which the compiler turns into vectors: 0.3 ns
+// per value forwards, 1.5 ns backwards, against 3 ns with the reflection inside the loop. The twin is in
+// Tests/DataTests/BatchAssemblerTests.swift.
 
 struct BatchRow {
   var width: Int

@@ -26,10 +26,9 @@ public final class SampleSet: @unchecked Sendable {
     self.width = width
     self.channels = channels
     self.classCount = classCount
+    // Left uninitialized, so that memory is committed as samples arrive: a set is handed out only when all are written.
     pixelBuffer = .allocate(capacity: count * height * width * channels)
-    pixelBuffer.initialize(repeating: 0)
     labelBuffer = .allocate(capacity: count)
-    labelBuffer.initialize(repeating: 0)
   }
 
   deinit {
@@ -68,13 +67,13 @@ public final class SampleSet: @unchecked Sendable {
   /// All labels, in sample order.
   public var labels: [Int32] { labelBuffer.map(Int32.init) }
 
-  /// Copies a chunk to samples `start..<start + chunk.labels.count`.
+  /// Copies a chunk to samples `start..<start + chunk.labels.count`, once each.
   func write(_ chunk: Chunk, at start: Int) {
     guard !chunk.labels.isEmpty else { return }
     _ = checked(start)
     _ = checked(start + chunk.labels.count - 1)
-    _ = labelBuffer[start...].update(fromContentsOf: chunk.labels)
-    _ = pixelBuffer[(start * sampleByteCount)...].update(fromContentsOf: chunk.pixels)
+    _ = labelBuffer[start...].initialize(fromContentsOf: chunk.labels)
+    _ = pixelBuffer[(start * sampleByteCount)...].initialize(fromContentsOf: chunk.pixels)
   }
 
   private func checked(_ index: Int) -> Int {

@@ -62,7 +62,8 @@ struct IDXTests {
     }
     #expect(
       words { () throws(DataError) in try Gzip.inflate(Array(whole.dropLast(3)), limit: 1_000, location: "x") }
-        == "x: error: truncated: the gzip data does not end after \(whole.count - 3) bytes\n  hint: fetch the file again"
+        == "x: error: truncated: the gzip data does not end after \(whole.count - 3) bytes\n"
+        + "  hint: fetch the file again"
     )
     #expect(code { () throws(DataError) in try Gzip.inflate(whole + [0], limit: 1_000, location: "x") } == .damaged)
     for position in 10..<whole.count {

@@ -150,6 +150,31 @@ struct StoreTests {
     }
   }
 
+  @Test("a manifest that is consistent with itself but not sane is refused: a peer may have made it")
+  func hostileManifest() throws {
+    let folder = try TemporaryFolder()
+    let manifest = try smallStore(in: folder).manifest
+    for change in [
+      { $0.train.chunks[0].file = "../../etc/passwd" }, { $0.train.chunks[0].file = ".hidden" },
+      { $0.train.chunks[0].file = "" }, { $0.train.chunks[0].file = $0.test.chunks[0].file },
+      { $0.height = -700 }, { $0.height = .max }, { $0.width = 0 }, { $0.channels = 17 }, { $0.bitDepth = 16 },
+      { $0.classNames = [] }, { $0.classNames = ["a", "a"] }, { $0.train.classCounts = [5] },
+      { $0.train.classCounts = [6, -1] }, { $0.train.classCounts = [.max, .max] }, { $0.train.classCounts = [4, 2] },
+      { $0.train.chunks[0].sampleCount = -4 }, { $0.train.chunks[0].sampleCount = .max },
+      { $0.train.chunks[0].byteCount += 1 },
+    ] as [(inout StoreManifest) -> Void] {
+      var hostile = manifest
+      change(&hostile)
+      hostile.identity = hostile.contentHash()
+      #expect(hostile != manifest)
+      #expect(code { () throws(DataError) in try StoreManifest.decode(hostile.encoded()) } == .damaged)
+    }
+    var renamed = manifest
+    renamed.train.chunks[0].file = "other.chunk"
+    renamed.identity = renamed.contentHash()
+    #expect(try StoreManifest.decode(renamed.encoded()) == renamed)
+  }
+
   @Test("a chunk file that is cut, flipped or gone is found and named")
   func damagedFiles() throws {
     let folder = try TemporaryFolder()

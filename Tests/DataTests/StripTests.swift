@@ -106,7 +106,8 @@ struct StripTests {
       }
     }
     let variance = squares / Double(patches * 64 * 32) / 2
-    // sigma^2 (0.75^2 + 0.5^2) + 1.2^2 with sigma^2 averaging 21 over U(3, 6), and the gradient's (12 * 32/63)^2 / 3 / 2.
+    // sigma^2 (0.75^2 + 0.5^2) + 1.2^2 with sigma^2 averaging 21 over U(3, 6), and the gradient's
+    // (12 * 32 / 63)^2 / 3 / 2 = 6.2.
     let expected = 21 * 0.8125 + 1.44 + 6.2
     #expect(abs(variance / expected - 1) < 0.15, "\(variance) for \(expected)")
   }
