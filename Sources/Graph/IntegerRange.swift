@@ -2,16 +2,19 @@
 
 /// A symmetric signed integer range of 2...8 bits with zero point 0.
 ///
-/// `narrow` drops the most negative integer (int8: -127...127), so negation is exact and the scale is absmax / 127, as
-/// TensorRT computes it. Without it the range is -128...127 and the scale is still absmax / 127: only clamping differs.
+/// `narrow` drops the most negative integer (int8: -127...127), so negation is exact: the range of weights. Activations
+/// take -128...127, because that is where ONNX's QuantizeLinear and TensorRT saturate. The scale is absmax / 127 either
+/// way; only the clamping of values beyond -127.5 scales differs.
 public struct IntegerRange: Sendable, Hashable, CustomStringConvertible {
   /// Bits per integer, 2...8.
   public let bits: Int
   /// Whether the most negative integer is left out.
   public let narrow: Bool
 
-  /// int8, -127...127: the default of weights and activations.
-  public static let int8 = IntegerRange(uncheckedBits: 8, narrow: true)
+  /// int8, -128...127: the default of activations.
+  public static let int8 = IntegerRange(uncheckedBits: 8, narrow: false)
+  /// int8 without its most negative value, -127...127: the default of weights.
+  public static let narrowInt8 = IntegerRange(uncheckedBits: 8, narrow: true)
 
   private init(uncheckedBits bits: Int, narrow: Bool) {
     self.bits = bits
@@ -20,7 +23,7 @@ public struct IntegerRange: Sendable, Hashable, CustomStringConvertible {
 
   /// Makes a range.
   /// - Throws: `GraphError.invalidArgument` for bits outside 2...8.
-  public init(bits: Int, narrow: Bool = true) throws {
+  public init(bits: Int, narrow: Bool) throws {
     guard (2...8).contains(bits) else {
       throw GraphError(.invalidArgument, "\(bits) bits; integers take 2...8", hint: "use 8 for TensorRT INT8")
     }
@@ -36,6 +39,6 @@ public struct IntegerRange: Sendable, Hashable, CustomStringConvertible {
   /// All integers allowed.
   public var integers: ClosedRange<Int32> { minimum...maximum }
 
-  /// "int8[-127...127]".
+  /// "int8[-128...127]".
   public var description: String { "int\(bits)[\(minimum)...\(maximum)]" }
 }

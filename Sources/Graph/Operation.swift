@@ -62,7 +62,7 @@ public struct FakeQuantize: Sendable, Hashable {
   /// The integers the activation is rounded to.
   public var range: IntegerRange
 
-  /// Makes the attribute; int8 -127...127 unless told.
+  /// Makes the attribute; int8 -128...127 unless told.
   public init(range: IntegerRange = .int8) { self.range = range }
 }
 
@@ -82,7 +82,7 @@ public struct WeightQuantization: Sendable, Hashable {
   public var granularity: Granularity
 
   /// Makes the attribute; per-channel int8 -127...127 unless told.
-  public init(range: IntegerRange = .int8, granularity: Granularity = .perChannel) {
+  public init(range: IntegerRange = .narrowInt8, granularity: Granularity = .perChannel) {
     self.range = range
     self.granularity = granularity
   }

@@ -18,7 +18,7 @@ public enum QuantizationPlacement {
     /// Whether layers whose value is an output of the graph are quantized too.
     public var quantizeHead: Bool
 
-    /// Per-channel int8 weights, int8 activations, float head unless told.
+    /// Per-channel weights of -127...127, activations of -128...127 and a float head unless told.
     public init(
       weights: WeightQuantization = WeightQuantization(), activations: IntegerRange = .int8,
       quantizeHead: Bool = false

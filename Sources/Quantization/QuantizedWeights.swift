@@ -75,7 +75,7 @@ public struct QuantizedWeights: Sendable, Hashable {
       guard let value = Int8(exactly: Int(integer) * signs[index % signs.count]) else {
         throw QuantizationError(
           .invalidArgument, "folding a negative BatchNorm weight negates -128 in channel \(index % signs.count)",
-          hint: "use a narrow range, -127...127")
+          hint: "use a narrow range of weights, -127...127")
       }
       return value
     }
