@@ -23,7 +23,7 @@ public struct IntegerRange: Sendable, Hashable, CustomStringConvertible {
 
   /// Makes a range.
   /// - Throws: `GraphError.invalidArgument` for bits outside 2...8.
-  public init(bits: Int, narrow: Bool) throws {
+  public init(bits: Int, narrow: Bool = false) throws {
     guard (2...8).contains(bits) else {
       throw GraphError(.invalidArgument, "\(bits) bits; integers take 2...8", hint: "use 8 for TensorRT INT8")
     }
