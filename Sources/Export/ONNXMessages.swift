@@ -29,7 +29,7 @@ extension Onnx_AttributeProto {
     var attribute = Onnx_AttributeProto()
     attribute.name = name
     attribute.type = .ints
-    attribute.ints = values.map(Int64.init)
+    attribute.ints = values.map { Int64($0) }
     return attribute
   }
 
@@ -54,7 +54,7 @@ extension Onnx_TensorProto {
   private static func make(_ name: String, _ dimensions: [Int], _ type: DataType, _ bytes: Data) -> Onnx_TensorProto {
     var tensor = Onnx_TensorProto()
     tensor.name = name
-    tensor.dims = dimensions.map(Int64.init)
+    tensor.dims = dimensions.map { Int64($0) }
     tensor.dataType = Int32(type.rawValue)
     tensor.rawData = bytes
     return tensor

@@ -96,7 +96,7 @@ public struct NamedTensor: Sendable, Hashable {
   public func floats() throws -> [Float] {
     switch elementType {
     case .float32: return elements(as: Float.self)
-    case .float16: return elements(as: Float16.self).map(Float.init)
+    case .float16: return elements(as: Float16.self).map { Float($0) }
     default: throw wrongType("float32 or float16")
     }
   }

@@ -17,7 +17,8 @@ enum EntropyCalibrator {
   static func edge(of histogram: AbsHistogram, levels: Int) -> Double {
     let used = histogram.usedBinCount
     guard used >= CalibrationMethod.firstCandidate else { return Double(used) * histogram.binWidth }
-    var counts = histogram.counts[..<used].map(Double.init)
+    // Not `map(Double.init)`: for UInt64 that may mean init(bitPattern:), and subnormal counts give almost the same answer.
+    var counts = histogram.counts[..<used].map { Double($0) }
     counts[0] = counts[1]
     let sums = PrefixSums(counts)
     var best = (divergence: Double.infinity, edge: used)

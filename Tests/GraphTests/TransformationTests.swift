@@ -48,7 +48,7 @@ struct TransformationTests {
     let state = tensors(of: graph)
     let (_, folded) = try graph.foldingBatchNorm(tensors: state)
     func values(_ name: String, in tensors: [NamedTensor]) throws -> [Double] {
-      try #require(tensors.first { $0.name == name }).floats().map(Double.init)
+      try #require(tensors.first { $0.name == name }).floats().map { Double($0) }
     }
     let weight = try values("layer2.0.downsample.0.weight", in: state)
     let foldedWeight = try values("layer2.0.downsample.0.weight", in: folded)
