@@ -15,7 +15,7 @@ public struct DeploymentCompanion: Sendable, Hashable, Codable {
     public let layout: String
     /// Channels, height and width.
     public let shape: [Int]
-    /// (pixel / 255 - mean) / deviation, per channel.
+    /// (pixel - mean) / deviation per channel, in units of stored pixels (0...255).
     public let mean: [Float]
     /// See mean.
     public let deviation: [Float]

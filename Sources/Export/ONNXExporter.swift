@@ -6,6 +6,7 @@
 // computes what was trained. Layout turns from NHWC to NCHW: names of spatial axes change, values do not.
 // Checked by onnx.checker and against onnxruntime in Tests/Parity/check_onnx.py.
 
+import Foundation
 import Graph
 public import Quantization
 import SwiftProtobuf
@@ -22,7 +23,7 @@ public enum ONNXExporter {
   /// The ONNX file of a model; the same model gives the same bytes.
   ///
   /// Input: float32 [N, channels, height, width], normalized by the model's mean and deviation, which are recorded in
-  /// the metadata. Outputs: the graph's, [N, classes] behind a linear layer, else [N, channels, height, width].
+  /// the metadata ("mean", "deviation", "classes", "precision", each as JSON). Outputs: the graph's, [N, classes] behind a linear layer, else [N, channels, height, width].
   /// - Throws: `ExportError.unsupportedGraph` for operations that ONNX's layout cannot express or names that clash.
   public static func export(_ model: DeployedModel, name: String = "temper") throws -> [UInt8] {
     var lowering = ONNXLowering(model)
@@ -34,27 +35,31 @@ public enum ONNXExporter {
     operators.domain = ""
     operators.version = opset
     file.opsetImport = [operators]
-    file.metadataProps = metadata(of: model).map { key, value in
-      var entry = Onnx_StringStringEntryProto()
-      entry.key = key
-      entry.value = value
-      return entry
-    }
     do {
+      file.metadataProps = try metadata(of: model).map { key, value in
+        var entry = Onnx_StringStringEntryProto()
+        entry.key = key
+        entry.value = value
+        return entry
+      }
       return try file.serializedBytes()
     } catch {
       throw ExportError(
-        .unsupportedGraph, "the model does not fit an ONNX file", hint: "a file holds at most 2 GiB", cause: error)
+        .unsupportedGraph, "the model does not fit an ONNX file",
+        hint: "a file holds at most 2 GiB; mean and deviation must be finite", cause: error)
     }
   }
 
-  /// What a user of the file must know: classes by logit, one per line, and the normalization of pixels.
-  private static func metadata(of model: DeployedModel) -> [(String, String)] {
-    [
-      ("temper.classes", model.classNames.joined(separator: "\n")),
-      ("temper.deviation", model.normalization.deviation.map { "\($0)" }.joined(separator: " ")),
-      ("temper.mean", model.normalization.mean.map { "\($0)" }.joined(separator: " ")),
-      ("temper.precision", model.isQuantized ? "int8" : "float"),
+  /// What a user of the file must know, as JSON: the class of each logit and the normalization of pixels.
+  private static func metadata(of model: DeployedModel) throws -> [(String, String)] {
+    func json(_ value: some Encodable) throws -> String {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = .withoutEscapingSlashes
+      return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+    return [
+      ("classes", try json(model.classNames)), ("deviation", try json(model.normalization.deviation)),
+      ("mean", try json(model.normalization.mean)), ("precision", try json(model.isQuantized ? "int8" : "float")),
     ]
   }
 }

@@ -7,9 +7,9 @@
 
 public import Graph
 
-/// What the network expects of pixels: (pixel / 255 - mean) / deviation per channel.
+/// What the network expects of pixels: (pixel - mean) * (1 / deviation) per channel, in units of stored pixels (0...255).
 public struct Normalization: Sendable, Hashable {
-  /// Subtracted, per channel, in units of full scale.
+  /// Subtracted, per channel.
   public let mean: [Float]
   /// Divided by, per channel, > 0.
   public let deviation: [Float]

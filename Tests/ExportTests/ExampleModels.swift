@@ -35,7 +35,7 @@ enum ExampleModels {
     let scales = graph.fakeQuantizeNodes.enumerated().map { ($1.name, scale * Float($0 % 3 + 1)) }
     return try DeployedModel(
       graph: graph, tensors: tensors(of: graph), activationScales: Dictionary(uniqueKeysWithValues: scales),
-      classNames: ["good", "scratch", "o'clock"], normalization: Normalization(mean: [0.25], deviation: [0.5]))
+      classNames: ["good", "scratch", "o'clock"], normalization: Normalization(mean: [31.5], deviation: [64]))
   }
 
   /// ResNet-10 of 8 channels with the pooled stem, three classes.

@@ -26,8 +26,7 @@ struct ONNXExporterTests {
     let metadata = Dictionary(uniqueKeysWithValues: file.metadataProps.map { ($0.key, $0.value) })
     #expect(
       metadata == [
-        "temper.classes": "good\nscratch\no'clock", "temper.mean": "0.25", "temper.deviation": "0.5",
-        "temper.precision": "int8",
+        "classes": #"["good","scratch","o'clock"]"#, "mean": "[31.5]", "deviation": "[64]", "precision": #""int8""#,
       ])
   }
 
@@ -95,8 +94,10 @@ struct ONNXExporterTests {
     let graph = try decode(model).graph
     #expect(graph.node.filter { $0.opType == "Clip" }.count == model.activationScales.count)
     let scale = try #require(model.activationScales["conv1.input"])
-    let minimum = try #require(graph.initializer.first { $0.name == "conv1.input.clip.minimum" })
-    #expect(minimum.rawData.withUnsafeBytes { $0.loadUnaligned(as: Float.self) } == -7 * scale)
+    for (end, level) in [("minimum", -7), ("maximum", 7)] {
+      let bound = try #require(graph.initializer.first { $0.name == "conv1.input.clip.\(end)" })
+      #expect(bound.rawData.withUnsafeBytes { $0.loadUnaligned(as: Float.self) } == Float(level) * scale)
+    }
     #expect(!(try decode(try ExampleModels.resNet())).graph.node.contains { $0.opType == "Clip" })
   }
 

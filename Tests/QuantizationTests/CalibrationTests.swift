@@ -85,6 +85,14 @@ struct CalibrationTests {
     }
   }
 
+  @Test("of equal divergences the widest range wins")
+  func entropyTie() throws {
+    // Two filled bins: keeping the first alone or both costs nothing, divergence 0 either way.
+    var histogram = AbsHistogram()
+    histogram.add([1, 1.5])
+    #expect(try CalibrationMethod.entropy.absMax(of: histogram) == 1.5)
+  }
+
   @Test("max and percentile 100 clip nothing; no method goes beyond the largest value")
   func bounds() throws {
     var histogram = AbsHistogram()
