@@ -1,6 +1,7 @@
 // The two orders of a weight tensor, and the way between them.
 // Torch: convolution [out][in][kh][kw], linear [out][in]. Kernels: [kh][kw][in][out], [in][out], so that the output
 // channels, which are the SIMD lanes, are contiguous. Vectors are the same in both.
+// Inlinable, because an unspecialized call per element takes seconds for the weights of a whole ResNet-18.
 
 /// Converts one tensor between torch order and kernel order.
 public struct WeightOrder: Sendable, Hashable {
@@ -22,12 +23,14 @@ public struct WeightOrder: Sendable, Hashable {
   public var elementCount: Int { torchShape.reduce(1, *) }
 
   /// Extents as (out, in, taps); a vector has one input and one tap.
-  private var extents: (out: Int, in: Int, taps: Int) {
+  @usableFromInline
+  var extents: (out: Int, in: Int, taps: Int) {
     torchShape.count == 1
       ? (torchShape[0], 1, 1) : (torchShape[0], torchShape[1], torchShape.dropFirst(2).reduce(1, *))
   }
 
   /// Reorders values from torch order to kernel order.
+  @inlinable
   public func kernelOrder<Element>(fromTorch values: some RandomAccessCollection<Element>) -> [Element] {
     let (outputs, inputs, taps) = extents
     let values = checked(values)
@@ -44,6 +47,7 @@ public struct WeightOrder: Sendable, Hashable {
   }
 
   /// Reorders values from kernel order to torch order.
+  @inlinable
   public func torchOrder<Element>(fromKernel values: some RandomAccessCollection<Element>) -> [Element] {
     let (outputs, inputs, taps) = extents
     let values = checked(values)
@@ -59,7 +63,8 @@ public struct WeightOrder: Sendable, Hashable {
     }
   }
 
-  private func checked<Element>(_ values: some RandomAccessCollection<Element>) -> [Element] {
+  @usableFromInline
+  func checked<Element>(_ values: some RandomAccessCollection<Element>) -> [Element] {
     precondition(values.count == elementCount, "\(values.count) values for a tensor of shape \(torchShape)")
     return Array(values)
   }
