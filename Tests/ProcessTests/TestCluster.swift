@@ -1,0 +1,171 @@
+// A real cluster for a test: coordinator and workers as processes in a folder of their own, and a client to watch them.
+import Communication
+import Foundation
+import Testing
+
+/// What went wrong while waiting, with the end of every log.
+struct ClusterFailure: Error, CustomStringConvertible {
+  var description: String
+}
+
+/// Processes of one test; all of them end with it.
+final class TestCluster {
+  /// Where the executables are: TEMPER_EXECUTABLES, else the release build of this package.
+  static let executables: URL = {
+    if let path = ProcessInfo.processInfo.environment["TEMPER_EXECUTABLES"] { return URL(fileURLWithPath: path) }
+    return URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appendingPathComponent(".build/release")
+  }()
+  static let isEnabled = ProcessInfo.processInfo.environment["TEMPER_PROCESS_TESTS"] == "1"
+
+  let directory: URL
+  let endpoint: String
+  private(set) var coordinator: Process?
+  private(set) var workers: [String: Process] = [:]
+  private var all: [Process] = []
+  private var openedClient: ControlClient?
+
+  init() throws {
+    directory = URL(fileURLWithPath: "/tmp/temper-test-\(UUID().uuidString.prefix(8))")
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    endpoint = "ipc://\(directory.path)/control"
+  }
+
+  deinit {
+    for process in all where process.isRunning {
+      kill(process.processIdentifier, SIGKILL)
+      process.waitUntilExit()
+    }
+    openedClient?.close()
+    try? FileManager.default.removeItem(at: directory)
+  }
+
+  // MARK: Processes
+
+  func startCoordinator() throws {
+    coordinator = try launch(
+      "temper-coordinator", ["--directory", directory.path + "/runs", "--listen", endpoint], log: "coordinator")
+  }
+
+  @discardableResult
+  func startWorker(_ name: String, threads: Int = 1, _ arguments: [String] = []) throws -> Process {
+    let process = try launch(
+      "temper-worker",
+      [
+        "--coordinator", endpoint, "--name", name, "--threads", "\(threads)",
+        "--runtime-directory", directory.path + "/sockets",
+      ] + arguments, log: name)
+    workers[name] = process
+    return process
+  }
+
+  func launch(_ program: String, _ arguments: [String], log: String) throws -> Process {
+    let process = Process()
+    process.executableURL = Self.executables.appendingPathComponent(program)
+    process.arguments = arguments
+    let path = directory.appendingPathComponent("\(log).log").path
+    if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
+    guard let file = FileHandle(forWritingAtPath: path) else {
+      throw ClusterFailure(description: "cannot write \(path)")
+    }
+    try file.seekToEnd()
+    process.standardOutput = file
+    process.standardError = file
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    all.append(process)
+    return process
+  }
+
+  /// Sends a signal; with SIGKILL waits for the end.
+  func signal(_ process: Process?, _ number: Int32) {
+    guard let process else { return }
+    kill(process.processIdentifier, number)
+    if number == SIGKILL { process.waitUntilExit() }
+  }
+
+  /// kill -9 for everything.
+  func killEverything() {
+    for process in all where process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    for process in all { process.waitUntilExit() }
+  }
+
+  /// The exit code of a process that is expected to end by itself.
+  func exitCode(of process: Process, within seconds: Double = 20) throws -> Int32 {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while process.isRunning {
+      guard Date() < deadline else { throw failure("a process did not end within \(seconds) s") }
+      Thread.sleep(forTimeInterval: 0.01)
+    }
+    return process.terminationStatus
+  }
+
+  func log(_ name: String) -> String {
+    (try? String(contentsOf: directory.appendingPathComponent("\(name).log"), encoding: .utf8)) ?? ""
+  }
+
+  func failure(_ reason: String) -> ClusterFailure {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? []
+    let logs = names.filter { $0.hasSuffix(".log") }.sorted().map { name in
+      let lines = log(String(name.dropLast(4))).split(separator: "\n").suffix(25)
+      return "--- \(name)\n" + lines.joined(separator: "\n")
+    }
+    return ClusterFailure(description: ([reason] + logs).joined(separator: "\n"))
+  }
+
+  // MARK: The client's side
+
+  private func client() throws -> ControlClient {
+    if let openedClient { return openedClient }
+    let client = try ControlClient(ControlClient.Configuration(endpoint: endpoint))
+    openedClient = client
+    return client
+  }
+
+  func ask(_ envelope: WireEnvelope) throws -> WireEnvelope {
+    do { return try client().request(envelope, timeout: .seconds(15)) } catch { throw failure("\(error)") }
+  }
+
+  func submit(_ spec: String) throws -> UInt64 {
+    var envelope = WireEnvelope()
+    envelope.submitJob.spec = spec
+    envelope.submitJob.idempotencyKey = UUID().uuidString
+    let result = try ask(envelope).submitResult
+    guard result.error.isEmpty else { throw failure(result.error) }
+    return result.job
+  }
+
+  func info(_ job: UInt64) throws -> WireJobInfo {
+    var envelope = WireEnvelope()
+    envelope.listJobs = WireListJobs()
+    guard let info = try ask(envelope).jobList.jobs.first(where: { $0.job == job }) else {
+      throw failure("the coordinator knows no job \(job)")
+    }
+    return info
+  }
+
+  /// Polls a job until `condition` holds.
+  @discardableResult
+  func wait(
+    for job: UInt64, _ what: String, within seconds: Double = 120, until condition: (WireJobInfo) -> Bool
+  ) throws -> WireJobInfo {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while true {
+      let info = try info(job)
+      if condition(info) { return info }
+      if ["finished", "failed", "cancelled"].contains(info.state) {
+        throw failure("waiting for \(what), the job is \(info.state): \(info.reason)")
+      }
+      guard Date() < deadline else {
+        throw failure(
+          "no \(what) within \(seconds) s; the job is \(info.state): \(info.reason), step \(info.progress.step)")
+      }
+      Thread.sleep(forTimeInterval: 0.02)
+    }
+  }
+
+  /// The SHA-256 of the finished job's state.
+  func result(_ job: UInt64) throws -> String {
+    try wait(for: job, "the end") { $0.state == "finished" }.sha256
+  }
+}
