@@ -1,11 +1,14 @@
 // The layout of what one training step reduces over all samples: the sum vector and the maxima vector.
 //
 // Sum vector, in Floats, every part aligned to 16 Floats with zero pads:
-//   [ parameter gradients in ParameterLayout order | batch means | batch variances | loss sum, correct count ]
+//   [ parameter gradients in ParameterLayout order | batch means and variances in ParameterLayout's buffer order
+//   | loss sum, correct count ]
 // Maxima vector (max-reduced), two Floats per observer: [ -minimum, maximum ].
 //
 // A function of the model alone, never of the cluster: that is what makes buckets, and with them the order of additions,
 // the same everywhere.
+
+public import Graph
 
 /// Where each reduced quantity of a step stands, and in which buckets the sum vector travels.
 public struct ReductionPlan: Sendable, Hashable {
@@ -21,21 +24,21 @@ public struct ReductionPlan: Sendable, Hashable {
     public let varianceOffset: Int
   }
 
-  /// Parts of the vector start at multiples of this many Floats.
-  public static let alignment = 16
   /// A bucket of gradients is closed when it holds at least this many Floats (1 MiB).
   public static let minimumBucketCount = 262_144
+  /// Floats of the last part: loss sum, correct count and pads.
+  private static let scalarCount = 16
 
   /// Number of Floats of the sum vector.
   public let sumCount: Int
-  /// Gradients: 0..<ParameterLayout.count.
+  /// Gradients: 0..<ParameterLayout.parameterElementCount.
   public let parameterRange: Range<Int>
+  /// Batch statistics of all BatchNorm layers in the order of ParameterLayout's buffer vector.
+  ///
+  /// Running statistics are kept in that same order, so that one loop updates them.
+  public let statisticsRange: Range<Int>
   /// BatchNorm layers in graph order.
   public let batchNorms: [BatchNormSlot]
-  /// Means and variances of all BatchNorm layers, pads included.
-  ///
-  /// Running statistics are kept in a vector of this many Floats in this very order, so that one loop updates them.
-  public let statisticsRange: Range<Int>
   /// Index of the sum over samples of the loss (not yet divided by the global batch).
   public let lossIndex: Int
   /// Index of the number of samples classified correctly; exact, because a batch has fewer than 2^24 samples.
@@ -52,35 +55,38 @@ public struct ReductionPlan: Sendable, Hashable {
   /// Lays the vectors out.
   ///
   /// - Parameters:
-  ///   - parameterCount: Floats of the flat parameter vector, pads included.
-  ///   - parameterOffsets: ascending start of each parameter in it; buckets are cut only there.
-  ///   - batchNorms: name and channels of each BatchNorm layer in graph order.
-  ///   - observers: names of the fakeQuantize nodes in graph order.
-  public init(
-    parameterCount: Int, parameterOffsets: [Int], batchNorms: [(name: String, channels: Int)], observers: [String]
-  ) {
-    let parameterEnd = Self.aligned(parameterCount)
+  ///   - graph: the graph of the quantized phase, whose fakeQuantize nodes are the observers; the float graph where a job
+  ///     has no quantized phase. Parameters and buffers are the same in both.
+  ///   - layout: the layout of that graph's parameters.
+  public init(graph: Graph, layout: ParameterLayout) {
+    let parameterEnd = layout.parameterElementCount
     parameterRange = 0..<parameterEnd
-    let statisticsCount = batchNorms.reduce(0) { $0 + Self.aligned($1.channels) }
-    var offset = parameterEnd
-    self.batchNorms = batchNorms.map { name, channels in
-      defer { offset += Self.aligned(channels) }
-      return BatchNormSlot(
-        name: name, channels: channels, meanOffset: offset, varianceOffset: offset + statisticsCount)
-    }
-    statisticsRange = parameterEnd..<(parameterEnd + 2 * statisticsCount)
+    statisticsRange = parameterEnd..<(parameterEnd + layout.bufferElementCount)
     lossIndex = statisticsRange.upperBound
     correctIndex = lossIndex + 1
-    sumCount = lossIndex + Self.alignment
-    observerNames = observers
-    buckets = [parameterEnd..<sumCount] + Self.gradientBuckets(offsets: parameterOffsets, end: parameterEnd)
+    sumCount = lossIndex + Self.scalarCount
+    batchNorms = graph.nodes.compactMap { node in
+      guard let mean = layout.buffer(named: "\(node.name).running_mean"),
+        let variance = layout.buffer(named: "\(node.name).running_var")
+      else { return nil }
+      return BatchNormSlot(
+        name: node.name, channels: mean.elementCount, meanOffset: parameterEnd + mean.offset,
+        varianceOffset: parameterEnd + variance.offset)
+    }
+    observerNames = graph.nodes.compactMap { node in
+      if case .fakeQuantize = node.operation { node.name } else { nil }
+    }
+    buckets =
+      [parameterEnd..<sumCount] + Self.gradientBuckets(offsets: layout.parameters.map(\.offset), end: parameterEnd)
   }
 
-  /// The bucket whose completion the given parameter offset belongs to.
-  public func bucket(containing offset: Int) -> Int? {
-    buckets.firstIndex { $0.contains(offset) }
+  /// The bucket that holds this element of the sum vector.
+  public func bucket(containing element: Int) -> Int? {
+    buckets.firstIndex { $0.contains(element) }
   }
 
+  /// Cuts 0..<end at parameter starts, from the end to the front, into ranges of at least `minimumBucketCount`; the last one
+  /// may be smaller.
   private static func gradientBuckets(offsets: [Int], end: Int) -> [Range<Int>] {
     var buckets: [Range<Int>] = []
     var upper = end
@@ -90,6 +96,4 @@ public struct ReductionPlan: Sendable, Hashable {
     }
     return buckets
   }
-
-  private static func aligned(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
 }
