@@ -27,7 +27,7 @@ final class TrainingBatches {
 
   deinit { indices.deallocate() }
 
-  /// Writes some slots of the global batch of a step. Allocates nothing.
+  /// Writes some slots of the global batch of a step, without allocating.
   func assemble(step: Int, slots: Range<Int>, into batch: BatchLoader.Batch) {
     let (epoch, stepInEpoch) = (step / stepsPerEpoch + 1, step % stepsPerEpoch)
     let own = UnsafeMutableBufferPointer(rebasing: indices[..<slots.count])

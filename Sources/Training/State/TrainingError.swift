@@ -18,6 +18,7 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
     /// The data set does not fit the plan.
     public static let invalidData = Code(value: .invalidData)
 
+    /// The name of the code.
     public var description: String { value.rawValue }
   }
 
@@ -43,6 +44,7 @@ public struct TrainingError: Error, Sendable, CustomStringConvertible {
     self.cause = cause
   }
 
+  /// Location, message, cause and hint, as the command line prints them.
   public var description: String {
     var text = location.map { "\($0): error: \(message)" } ?? "error: \(message)"
     if let cause { text += " (\(cause))" }
