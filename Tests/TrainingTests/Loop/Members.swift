@@ -1,0 +1,71 @@
+// Runs the members of a generation on threads of this process.
+
+import Data
+import Foundation
+import Graph
+import JobSpec
+import Synchronization
+import Testing
+
+@testable import Training
+
+/// A generation whose members are threads.
+enum Members {
+  /// What a member ends with.
+  struct Outcome: Sendable {
+    let state: TrainingState
+    let reports: [StepReport]
+    let metrics: EpochMetrics?
+  }
+
+  /// Trains until a global step with given shard ranges; every member must end with the same bits.
+  ///
+  /// - Returns: the first member's outcome.
+  static func train(
+    _ spec: JobSpec, ranges: [Range<Int>], until end: Int, from start: TrainingState? = nil, threads: Int = 1,
+    evaluating: Bool = false
+  ) throws -> Outcome {
+    let plan = try JobFixture.plan(spec)
+    let dataset = JobFixture.dataset()
+    let hub = InProcessHub(
+      plan: plan.reduction, shardCount: spec.training.virtualShards, worldSize: ranges.count)
+    let outcomes = Mutex<[Int: Result<Outcome, any Error>]>([:])
+    let group = DispatchGroup()
+    for rank in ranges.indices {
+      let state = try TrainingState.initial(plan: plan)
+      start?.copySnapshot(into: state)
+      group.enter()
+      Thread {
+        let outcome = Result {
+          try member(plan, state, dataset, hub, ranges, rank, end: end, threads: threads, evaluating: evaluating)
+        }
+        outcomes.withLock { $0[rank] = outcome }
+        group.leave()
+      }.start()
+    }
+    group.wait()
+    let results = try outcomes.withLock { outcomes in try ranges.indices.map { try #require(outcomes[$0]).get() } }
+    for result in results {
+      #expect(result.state.allTensors == results[0].state.allTensors)
+      #expect(result.reports == results[0].reports && result.metrics == results[0].metrics)
+    }
+    return results[0]
+  }
+
+  private static func member(
+    _ plan: JobPlan, _ state: TrainingState, _ dataset: InMemoryDataset, _ hub: InProcessHub, _ ranges: [Range<Int>],
+    _ rank: Int, end: Int, threads: Int, evaluating: Bool
+  ) throws -> Outcome {
+    let trainer = try Trainer(
+      plan: plan, state: state, dataset: dataset, ranges: ranges, rank: rank, threads: threads)
+    let reducer = InProcessReducer(hub: hub, rank: rank, plan: plan.reduction, shards: ranges[rank])
+    var reports: [StepReport] = []
+    while state.committedStep < end { reports.append(try trainer.step(reducer)) }
+    return Outcome(state: state, reports: reports, metrics: evaluating ? try trainer.evaluate(reducer) : nil)
+  }
+}
+
+extension TrainingState {
+  /// Everything a checkpoint holds, for comparisons bit by bit.
+  var allTensors: [NamedTensor] { tensors().model + tensors().state }
+}

@@ -1,0 +1,115 @@
+// The promise of design 2.2, in one process: the result does not depend on who computes which shard.
+// Steps 0..<4 are FP16, 4..<12 quantized.
+
+import JobSpec
+import Testing
+
+@testable import Training
+
+@Suite struct TrainerTests {
+  static let splits: [[Range<Int>]] = [
+    [0..<4, 4..<8], [0..<3, 3..<8], [0..<1, 1..<5, 5..<8], [0..<2, 2..<4, 4..<6, 6..<8],
+  ]
+
+  @Test("any split over members gives the same bits through FP16 and quantized phases", arguments: splits)
+  func anySplit(_ ranges: [Range<Int>]) throws {
+    let spec = JobFixture.spec()
+    let alone = try Members.train(spec, ranges: [0..<8], until: 7, evaluating: true)
+    let shared = try Members.train(spec, ranges: ranges, until: 7, evaluating: true)
+    #expect(shared.state.allTensors == alone.state.allTensors)
+    #expect(shared.reports == alone.reports)
+    #expect(shared.metrics == alone.metrics)
+  }
+
+  @Test("two threads give the same bits as one")
+  func threads() throws {
+    let spec = JobFixture.spec()
+    let one = try Members.train(spec, ranges: [0..<8], until: 6)
+    let two = try Members.train(spec, ranges: [0..<8], until: 6, threads: 2)
+    #expect(one.state.allTensors == two.state.allTensors)
+  }
+
+  @Test("six steps equal three, a checkpoint, and three more, across the change of phase")
+  func resume() throws {
+    let spec = JobFixture.spec { $0.training.optimizer.method = .adamw }
+    let plan = try JobFixture.plan(spec)
+    for pause in [3, 4, 5] {
+      let straight = try Members.train(spec, ranges: [0..<8], until: 6)
+      let before = try Members.train(spec, ranges: [0..<8], until: pause)
+      let (model, state) = before.state.tensors()
+      let restored = try TrainingState.initial(plan: plan)
+      try restored.restore(model: model, state: state, step: pause)
+      let after = try Members.train(spec, ranges: [0..<3, 3..<8], until: 6, from: restored)
+      #expect(after.state.allTensors == straight.state.allTensors, "paused at step \(pause)")
+    }
+  }
+
+  @Test("a reduction that fails leaves the state as it was, and the step can be made again")
+  func lostMember() throws {
+    let spec = JobFixture.spec()
+    let plan = try JobFixture.plan(spec)
+    for failing in [2, 4] {
+      let state = try TrainingState.initial(plan: plan)
+      let trainer = try Trainer(
+        plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
+      let hub = InProcessHub(plan: plan.reduction, shardCount: 8, worldSize: 1, failingStep: UInt64(failing))
+      let reducer = InProcessReducer(hub: hub, rank: 0, plan: plan.reduction, shards: 0..<8)
+      for _ in 0..<failing { _ = try trainer.step(reducer) }
+      let before = state.allTensors
+      #expect(throws: InProcessHub.Lost.self) { try trainer.step(reducer) }
+      #expect(state.allTensors == before)
+      let again = LocalReducer(plan: plan.reduction)
+      for _ in failing..<6 { _ = try trainer.step(again) }
+      let undisturbed = try Members.train(spec, ranges: [0..<8], until: 6)
+      #expect(state.allTensors == undisturbed.state.allTensors, "lost at step \(failing)")
+    }
+  }
+
+  @Test("an FP16 step whose gradient overflows is skipped, halves the scale and changes no weight")
+  func overflow() throws {
+    let spec = JobFixture.spec { $0.training.lossScale.initial = 0x1p24 }
+    let start = try TrainingState.initial(plan: JobFixture.plan(spec))
+    let after = try Members.train(spec, ranges: [0..<4, 4..<8], until: 1)
+    #expect(after.reports[0].isSkipped)
+    #expect(after.state.lossScale == LossScale(value: 0x1p23, goodSteps: 0))
+    #expect(after.state.committedStep == 1 && after.state.skippedSteps == 1)
+    #expect(after.state.weights.values == start.weights.values)
+    #expect(after.state.statistics.values == start.statistics.values)
+  }
+
+  @Test("a gradient that is not finite in FP32 says at which step training diverged")
+  func divergence() throws {
+    let spec = JobFixture.spec {
+      $0.training.precision = .fp32
+      $0.training.optimizer.learningRate = 1e30
+    }
+    let error = #expect(throws: TrainingError.self) { try Members.train(spec, ranges: [0..<8], until: 4) }
+    #expect(error?.code == .diverged)
+    #expect(error?.description.hasPrefix("step ") == true)
+  }
+
+  @Test("frozen observers and BatchNorm statistics keep their values while weights go on")
+  func freezing() throws {
+    let spec = JobFixture.spec {
+      $0.quantization.freezeObserversEpoch = 3
+      $0.quantization.freezeBatchNormEpoch = 3
+    }
+    let before = try Members.train(spec, ranges: [0..<8], until: 8)
+    let after = try Members.train(spec, ranges: [0..<8], until: 10)
+    #expect(after.state.observers == before.state.observers)
+    #expect(after.state.statistics.values == before.state.statistics.values)
+    #expect(after.state.weights.values != before.state.weights.values)
+    let free = try Members.train(JobFixture.spec(), ranges: [0..<8], until: 10)
+    #expect(free.state.observers != before.state.observers)
+    #expect(free.state.statistics.values != before.state.statistics.values)
+  }
+
+  @Test("training lowers the loss and tells when an epoch ends")
+  func learning() throws {
+    let outcome = try Members.train(JobFixture.spec { $0.training.epochs = 6 }, ranges: [0..<8], until: 24)
+    #expect(outcome.reports.map(\.endsEpoch) == (1...24).map { $0.isMultiple(of: 4) })
+    #expect(outcome.reports[23].loss < 0.6 * outcome.reports[0].loss)
+    #expect(outcome.reports.prefix(4).allSatisfy { $0.precision == .fp16 })
+    #expect(outcome.reports.dropFirst(4).allSatisfy { $0.precision == .quantized })
+  }
+}
