@@ -37,5 +37,3 @@ public struct EpochMetrics: Codable, Sendable, Hashable {
   /// The model in integers; `nil` before the quantized phase.
   public let int8: ClassificationMetrics?
 }
-
-extension ExecutionPrecision: Codable {}

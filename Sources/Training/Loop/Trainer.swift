@@ -118,6 +118,7 @@ public final class Trainer {
     let batchCount = plan.spec.quantization.calibrationBatches
     let maximumCount = plan.reduction.maximumCount
     let own = FloatVector(count: batchCount * maximumCount)
+    defer { withExtendedLifetime(own) {} }
     for index in 0..<batchCount {
       let batch = loader.batch(ofStep: plan.calibrationStep(index, from: state.committedStep), prefetching: nil)
       executor.input = batch.input
@@ -129,8 +130,8 @@ public final class Trainer {
       UnsafeRawBufferPointer(start: own.pointer, count: byteCount),
       byteCounts: [Int](repeating: byteCount, count: ranges.count))
     let maxima = FloatVector.maxima(ofBlocks: gathered, count: own.count)
-    for index in 0..<batchCount {
-      buffers.observe(maxima.pointer + index * maximumCount, plan: plan)
+    withExtendedLifetime(maxima) {
+      for index in 0..<batchCount { buffers.observe(maxima.pointer + index * maximumCount, plan: plan) }
     }
   }
 }

@@ -8,7 +8,8 @@
 public final class FloatVector: @unchecked Sendable {
   /// Number of Floats.
   public let count: Int
-  /// The first Float; valid as long as the vector.
+  /// The first Float; valid as long as the vector, which a local variable only is until its last use: hold it with
+  /// `withExtendedLifetime` there.
   public let pointer: UnsafeMutablePointer<Float>
 
   /// Makes a vector with every element set to `value`.

@@ -1,6 +1,7 @@
 // The reducer of several members in one process: the tree finished by hand, as the cluster's reducer must finish it.
 
 import Foundation
+import Kernels
 import Training
 
 /// What the members of one in-process generation share.
@@ -73,10 +74,9 @@ final class InProcessHub: @unchecked Sendable {
   }
 
   private func finish() {
-    let pieces = members.flatMap(\.pieces)
-    for element in 0..<plan.sumCount {
-      let sum = node(0..<shardCount, element, pieces)
-      for member in members { member.result?[element] = sum }
+    let sum = node(0..<shardCount, members.flatMap(\.pieces))
+    withExtendedLifetime(sum) {
+      for member in members { member.result?.update(from: sum.pointer, count: plan.sumCount) }
     }
     for index in 0..<plan.maximumCount {
       let values = members.compactMap { $0.maxima?[index] }
@@ -85,12 +85,22 @@ final class InProcessHub: @unchecked Sendable {
     }
   }
 
+  /// The sum of a node of the tree: a piece as it came, else left + right.
   private func node(
-    _ range: Range<Int>, _ element: Int, _ pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)]
-  ) -> Float {
-    if let piece = pieces.first(where: { $0.range == range }) { return piece.values[element] }
+    _ range: Range<Int>, _ pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)]
+  ) -> FloatVector {
+    let sum = FloatVector(count: plan.sumCount)
+    if let piece = pieces.first(where: { $0.range == range }) {
+      sum.pointer.update(from: piece.values, count: plan.sumCount)
+      return sum
+    }
     let middle = (range.lowerBound + range.upperBound) / 2
-    return node(range.lowerBound..<middle, element, pieces) + node(middle..<range.upperBound, element, pieces)
+    let (left, right) = (node(range.lowerBound..<middle, pieces), node(middle..<range.upperBound, pieces))
+    withExtendedLifetime((left, right)) {
+      kernels.addTree(
+        left: left.pointer, right: right.pointer, into: sum.pointer, count: plan.sumCount, part: 0, of: 1)
+    }
+    return sum
   }
 }
 

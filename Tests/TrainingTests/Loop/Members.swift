@@ -46,7 +46,7 @@ enum Members {
     group.wait()
     let results = try outcomes.withLock { outcomes in try ranges.indices.map { try #require(outcomes[$0]).get() } }
     for result in results {
-      #expect(result.state.allTensors == results[0].state.allTensors)
+      #expect(result.state.differences(from: results[0].state) == [])
       #expect(result.reports == results[0].reports && result.metrics == results[0].metrics)
     }
     return results[0]
@@ -66,6 +66,18 @@ enum Members {
 }
 
 extension TrainingState {
-  /// Everything a checkpoint holds, for comparisons bit by bit.
-  var allTensors: [NamedTensor] { tensors().model + tensors().state }
+  /// Everything a checkpoint holds as bytes by name, for comparisons bit by bit.
+  var allBytes: [String: [UInt8]] {
+    let (model, state) = tensors()
+    return Dictionary((model + state).map { ($0.name, $0.bytes) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Names of the tensors in which two states differ.
+  func differences(from other: TrainingState) -> [String] { differences(from: other.allBytes) }
+
+  /// Names of the tensors in which a state differs from an earlier `allBytes`.
+  func differences(from bytes: [String: [UInt8]]) -> [String] {
+    let own = allBytes
+    return Set(own.keys).union(bytes.keys).filter { own[$0] != bytes[$0] }.sorted()
+  }
 }
