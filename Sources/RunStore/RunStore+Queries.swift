@@ -14,9 +14,6 @@ extension RunStore {
     public var checkpoints: [JobID: [CheckpointRecord]] = [:]
     /// The highest worker number ever given, 0 for none.
     public var lastWorker: UInt64 = 0
-
-    /// A store that nothing was written to.
-    public init() {}
   }
 
   /// Reads everything that a starting coordinator needs, in one transaction.
@@ -66,9 +63,7 @@ extension RunStore {
     try reading { database in
       try Row.fetchAll(database, sql: "SELECT * FROM epoch WHERE job = ? ORDER BY epoch", arguments: [job.rawValue])
         .map {
-          EpochRecord(
-            job: job, epoch: $0["epoch"], step: $0["step"], generation: $0["generation"], json: $0["json"],
-            seconds: $0["seconds"], imagesPerSecond: $0["imagesPerSecond"])
+          EpochRecord(job: job, epoch: $0["epoch"], step: $0["step"], generation: $0["generation"], json: $0["json"])
         }
     }
   }
