@@ -260,12 +260,31 @@ struct MeshFaultTests {
     #expect(ranks.meshes[0].traffic.droppedFrames > 30)
   }
 
+  @Test("closing the mesh wakes waiters, and a closed mesh refuses")
+  func closing() throws {
+    let ranks = try Ranks.inMemory(2)
+    let layout = try layout()
+    let results = ranks.run { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      if rank == 1 { return mesh.close() }
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+      allReduce.submitMaxima()
+      try allReduce.wait()
+    }
+    #expect(code(results[0]) == .peerLost)
+    ranks.close()
+    #expect(ranks.run(generation: 2) { _, _ in }.allSatisfy { code($0) == .closed })
+  }
+
   @Test("wait throws only after libzmq has let go of the buffers, even if the peer reads nothing")
   func buffersAreFreeAfterFailure() throws {
     let mesh = try PeerMesh()
     defer { mesh.close() }
     let bound = Handover<String>()
     let isOver = Recorder<Bool>()
+    let strange = Handover<Int>()
     let layout = try ReductionLayout(sumCount: 8 << 20, buckets: [0..<8 << 20], maximumCount: 0)
     let endpoint = mesh.dataEndpoint
     OwnerThread().start(name: "deaf") {
@@ -281,14 +300,18 @@ struct MeshFaultTests {
       _ = dealer.send([])
       bound.give(here)
       _ = isOver.wait(30) { $0 == [true] }
+      var wrong = 0
+      while let (parts, _, _) = router.receive(maximumParts: 3) {
+        wrong += parts.last?.count(where: { $0 != 7 && $0 != 0 }) ?? 0
+      }
+      strange.give(wrong)
     }
-    defer { isOver.add(true) }
     let peers = [MeshPeer(name: "", dataEndpoint: endpoint), MeshPeer(name: "", dataEndpoint: bound.take())]
     try mesh.form(MeshMembership(job: 1, generation: 1, rank: 0, peers: peers), timeout: .seconds(20))
     let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
     let sums = UnsafeMutablePointer<Float>.allocate(capacity: layout.sumCount)
     defer { sums.deallocate() }
-    sums.initialize(repeating: 1, count: layout.sumCount)
+    sums.initialize(repeating: Float(bitPattern: 0x0707_0707), count: layout.sumCount)
     allReduce.begin(step: 0, pieces: [sums], result: sums, maxima: sums)
     allReduce.submit(bucket: 0)
     let done = inParallel(1) { _ in
@@ -301,5 +324,9 @@ struct MeshFaultTests {
     #expect(error.code == .generationEnded)
     #expect(ContinuousClock().now - start < .seconds(1))
     #expect(mesh.traffic.sentBytes == 16 << 20)
+    // What the caller does with its buffer now reaches nobody.
+    sums.update(repeating: Float(bitPattern: 0x0909_0909), count: layout.sumCount)
+    isOver.add(true)
+    #expect(strange.take() == 0)
   }
 }
