@@ -145,22 +145,6 @@ public final class TrainingExecutor {
   /// Fills transient memory with NaN patterns; for tests that a step reads only what it wrote.
   func poisonTransientMemory() { program.arena.poisonTransientMemory() }
 
-  /// Shortest time of every forward and backward stage, in order, with the inputs as they are; for tuning.
-  ///
-  /// - Parameter now: reads a clock; the processor time of the thread tells more than real time on a busy machine.
-  func profile(repetitions: Int, now: () -> Double) -> [(label: String, time: Double)] {
-    let stages = lowered.forwardStages.lowerBound..<program.stages.count
-    var shortest = [Double](repeating: .infinity, count: program.stages.count)
-    for _ in 0..<repetitions {
-      for stage in stages {
-        let start = now()
-        program.run(stage: stage, on: pool)
-        shortest[stage] = min(shortest[stage], now() - start)
-      }
-    }
-    return stages.map { (program.stages[$0].label, shortest[$0]) }
-  }
-
   private func bind(_ pieces: [UnsafeMutablePointer<Float>]) {
     precondition(
       pieces.count == assignment.pieces.count,
