@@ -1,7 +1,7 @@
 // In which numbers a TrainingExecutor computes.
 
 /// How a training executor stores activations and multiplies; one per phase of a job.
-public enum ExecutionPrecision: String, Sendable, Hashable {
+public enum ExecutionPrecision: String, Sendable, Hashable, Codable {
   /// Everything in Float: the reference. Fake-quantize nodes, if the graph has any, pass values through.
   case fp32
   /// Activations, their gradients and the weights of products rounded to Float16; sums, BatchNorm statistics and the master

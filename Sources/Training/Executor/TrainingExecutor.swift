@@ -145,6 +145,22 @@ public final class TrainingExecutor {
   /// Fills transient memory with NaN patterns; for tests that a step reads only what it wrote.
   func poisonTransientMemory() { program.arena.poisonTransientMemory() }
 
+  /// Shortest time of every stage in seconds, in order, over some repetitions of load, forward and backward with the inputs as
+  /// they are; for tuning.
+  func profile(repetitions: Int) -> [(label: String, seconds: Double)] {
+    let clock = ContinuousClock()
+    var shortest = [Duration](repeating: .seconds(1_000), count: program.stages.count)
+    for _ in 0..<repetitions {
+      for stage in lowered.forwardStages.lowerBound..<program.stages.count {
+        let elapsed = clock.measure { program.run(stage: stage, on: pool) }
+        shortest[stage] = min(shortest[stage], elapsed)
+      }
+    }
+    return (lowered.forwardStages.lowerBound..<program.stages.count).map {
+      (program.stages[$0].label, shortest[$0] / .seconds(1))
+    }
+  }
+
   private func bind(_ pieces: [UnsafeMutablePointer<Float>]) {
     precondition(
       pieces.count == assignment.pieces.count,
