@@ -1,9 +1,9 @@
 #include "AllocationCounter.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 #if defined(__GLIBC__)
-#include <errno.h>
 #include <stdatomic.h>
 
 extern void *__libc_malloc(size_t size);
