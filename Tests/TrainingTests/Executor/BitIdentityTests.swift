@@ -80,6 +80,29 @@ struct BitIdentityTests {
     #expect(sum.filter { $0 != 0 }.count > sum.count / 4)
   }
 
+  @Test("buckets are announced in order, and what is announced does not change afterwards", arguments: precisions)
+  func announcedBuckets(precision: ExecutionPrecision) throws {
+    var graph = try ResNet.build(
+      depth: 18, width: 0.375, stem: .small(stride: 2), input: TensorShape(height: 16, width: 16, channels: 1),
+      classes: 5)
+    if precision == .quantized { graph = try QuantizationPlacement.apply(to: graph) }
+    let member = try Member(graph, shards: 1..<4, of: 4, samplesPerShard: 2, precision: precision)
+    let (input, labels) = formulaBatch(graph[graph.input].shape, samples: 8, classes: 5)
+    member.load(input: input, labels: labels)
+    member.executor.loadWeights(flat: formulaWeights(ParameterLayout(graph)))
+    member.executor.forward(labelSmoothing: 0, pieces: member.pieces, maxima: member.maxima)
+    let buckets = member.reduction.buckets
+    var announced: [[[Float]]] = []
+    member.executor.backward(lossScale: 1, pieces: member.pieces) { bucket in
+      #expect(bucket == announced.count)
+      announced.append(member.pieces.map { piece in buckets[bucket].map { piece[$0] } })
+    }
+    #expect(announced.count == buckets.count && buckets.count >= 4)
+    for (range, values) in zip(buckets, announced) {
+      #expect(values == member.pieces.map { piece in range.map { piece[$0] } }, "bucket \(range)")
+    }
+  }
+
   @Test("a step allocates nothing after warm-up", arguments: precisions)
   func allocations(precision: ExecutionPrecision) throws {
     try #require(temper_allocation_count() >= 0)
