@@ -16,6 +16,7 @@ extension TrainingLowering {
       emitNormalizationGradients(fused, gradient, residual: residual, relu: relu)
     case .fakeQuantize: emitFakeQuantizeGradient(fused, gradient)
     case .relu, .add(relu: true):
+      guard !isMaskedByReader(fused.output.id) else { return emitSourceGradients(fused, gradient) }
       let activation = backwardFloat(fused.output.id)
       let count = value.count
       builder.emit("\(fused.node.name) mask gradient", using: [gradient, activation]) { part, parts in
@@ -69,7 +70,7 @@ extension TrainingLowering {
     let input = backwardFloat(fused.sources[0])
     // With a residual the masked gradient is needed as such; without, the kernels mask on the way.
     var activation: Tensor?
-    if relu {
+    if relu, !isMaskedByReader(fused.output.id) {
       let result = backwardFloat(fused.output.id)
       if residual == nil {
         activation = result

@@ -29,6 +29,7 @@ extension TrainingLowering {
       ? builder.tensor("\(fused.node.name) mask", UInt16.self, count: (count + 15) / 16) : nil
     value.int8 = int8
     value.mask = mask
+    let masksReLU = isReLU(fused.sources[0]) && isMaskedByReader(fused.sources[0])
     let using = [input, ranges, int8] + (mask.map { [$0] } ?? [])
     builder.emit("\(fused.node.name) quantize", using: using) { part, parts in
       let inverseScale = 1 / step.activationScales[observer]
@@ -40,10 +41,13 @@ extension TrainingLowering {
         kernels.quantize(
           block, count: count, inverseScale: inverseScale, limit: range.limit, lowest: range.minimum,
           output: int8.int8s + start, mask: mask.map { $0.masks + start / 16 }, part: 0, of: 1)
+        if masksReLU, let mask { clearBits(of: mask.masks + start / 16, whereNotPositive: block, count: count) }
       }
       (ranges.floats[2 * part], ranges.floats[2 * part + 1]) = (-lowest, highest)
     }
   }
+
+  private func isReLU(_ id: NodeID) -> Bool { graph[id].operation == .relu }
 
   /// Merges what the threads saw into the maxima vector.
   mutating func emitObservedRanges() {
@@ -75,4 +79,20 @@ extension TrainingLowering {
     }
     give(gradient, to: source, isRounded: value.gradientIsRounded)
   }
+}
+
+/// Clears the mask bits of values that are not above zero (NaN keeps its bit, which quantizing has cleared).
+///
+/// Bits only, no arithmetic on floats, so it need not be a kernel: a float is above zero when its pattern is as an integer.
+private func clearBits(of mask: UnsafeMutablePointer<UInt16>, whereNotPositive values: UnsafePointer<Float>, count: Int)
+{
+  let laneBits = SIMD16<UInt32>(
+    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+  let patterns = UnsafeRawPointer(values)
+  for word in 0..<count / 16 {
+    let pattern = patterns.loadUnaligned(fromByteOffset: 64 * word, as: SIMD16<UInt32>.self)
+    let isPositive = ((0 &- pattern) & ~pattern) &>> 31
+    mask[word] &= UInt16(truncatingIfNeeded: ((0 &- isPositive) & laneBits).wrappedSum())
+  }
+  for index in count / 16 * 16..<count where !(values[index] > 0) { mask[index / 16] &= ~(1 << UInt16(index % 16)) }
 }

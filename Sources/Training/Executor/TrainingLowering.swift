@@ -4,7 +4,8 @@
 //   fp32       one Float tensor, kept until the backward pass has used it.
 //   fp16       a Float tensor rounded to half while the forward pass needs it, a Float16 tensor until the backward pass widens
 //              it again. Only values that the backward pass reads are kept.
-//   quantized  fake-quantized values are int8 and a mask of one bit per element; other values as in fp32.
+//   quantized  fake-quantized values are int8 and a mask of one bit per element, which serves the ReLU in front as well; other
+//              values as in fp32.
 // Gradients are Float tensors (rounded to half in fp16) that live from their first contribution to their last use. A
 // contribution that nobody else needs is handed over, not copied: the gradient of a residual add becomes that of its identity.
 
@@ -65,6 +66,7 @@ struct TrainingLowering {
   let precision: ExecutionPrecision
   let threadCount: Int
   let fused: [FusedNode]
+  let consumers: [[NodeID]]
   let step: StepInputs
   let localPieces: LocalPieces
   var builder = ProgramBuilder()
@@ -91,6 +93,7 @@ struct TrainingLowering {
     self.precision = precision
     self.threadCount = threadCount
     fused = FusedNode.fuse(graph)
+    consumers = graph.consumers()
     step = StepInputs(
       inputCount: assignment.sampleCount * graph[graph.input].shape.elementCount, sampleCount: assignment.sampleCount,
       observerCount: reduction.observerNames.count)
@@ -135,8 +138,9 @@ struct TrainingLowering {
       case .convolution, .linear: kept.insert(node.sources[0])
       case .normalization(_, _, let relu):
         kept.insert(node.sources[0])
-        if relu { kept.insert(node.output.id) }
-      case .relu, .add(relu: true): kept.insert(node.output.id)
+        if relu, !isMaskedByReader(node.output.id) { kept.insert(node.output.id) }
+      case .relu, .add(relu: true):
+        if !isMaskedByReader(node.output.id) { kept.insert(node.output.id) }
       default: break
       }
     }
@@ -158,6 +162,17 @@ struct TrainingLowering {
       values[node.output.id] = Value(
         node: node.output, samples: samples, requiresGradient: requiresGradient, isKept: kept.contains(node.output.id))
     }
+  }
+
+  /// Whether the mask of the fake-quantize node behind a ReLU holds the ReLU's mask too.
+  ///
+  /// Then the ReLU's result need not be kept: int8 and one bit per element are all that the backward pass reads.
+  func isMaskedByReader(_ relu: NodeID) -> Bool {
+    guard precision == .quantized, consumers[relu.index].count == 1, !graph.outputNodes.contains(relu) else {
+      return false
+    }
+    if case .fakeQuantize = graph[consumers[relu.index][0]].operation { return true }
+    return false
   }
 
   private func logitsTensor(_ value: Value?) throws -> Tensor {
