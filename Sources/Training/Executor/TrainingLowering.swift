@@ -36,13 +36,17 @@ struct TrainingLowering {
     let requiresGradient: Bool
     /// Whether the backward pass reads it.
     let isKept: Bool
+    /// Elements of one shard.
+    let countPerShard: Int
     /// Its numbers during the forward pass.
     var float: Tensor?
     /// What is kept in fp16.
     var half: Tensor?
-    /// What is kept of a fake-quantized value.
+    /// What is kept of a fake-quantized value; the mask of every shard starts a new word.
     var int8: Tensor?
     var mask: Tensor?
+    /// What is kept of a max pooling.
+    var argmax: Tensor?
     /// Index of the observer whose scale int8 has.
     var observer: Int?
     /// Its numbers during the backward pass, once widened.
@@ -51,9 +55,13 @@ struct TrainingLowering {
     /// Whether every element of the gradient is a half already.
     var gradientIsRounded = false
 
-    init(node: Node, samples: Int, requiresGradient: Bool, isKept: Bool) {
+    /// Words of one shard's mask.
+    var maskWordsPerShard: Int { (countPerShard + 15) / 16 }
+
+    init(node: Node, assignment: ShardAssignment, requiresGradient: Bool, isKept: Bool) {
       self.node = node
-      count = samples * node.shape.elementCount
+      count = assignment.sampleCount * node.shape.elementCount
+      countPerShard = assignment.samplesPerShard * node.shape.elementCount
       self.requiresGradient = requiresGradient
       self.isKept = isKept
     }
@@ -64,19 +72,16 @@ struct TrainingLowering {
   let reduction: ReductionPlan
   let assignment: ShardAssignment
   let precision: ExecutionPrecision
-  let threadCount: Int
   let fused: [FusedNode]
   let consumers: [[NodeID]]
   let step: StepInputs
   let localPieces: LocalPieces
-  var builder = ProgramBuilder()
+  var builder: ProgramBuilder
   var values: [NodeID: Value] = [:]
   var convolutions: [NodeID: ConvolutionLayer] = [:]
   var normalizations: [NodeID: NormalizationLayer] = [:]
   var pieceTables: [PieceTable] = []
-  /// Elements of the sum vector and the last stage that writes them.
-  var written: [(range: Range<Int>, stage: Int)] = []
-  /// Ranges that each observer saw, [threads][2], merged at the end of the forward pass.
+  /// Ranges that each observer saw, [shards][parts of a shard][2], merged at the end of the forward pass.
   var observedRanges: [(observer: Int, ranges: Tensor)] = []
 
   var samples: Int { assignment.sampleCount }
@@ -91,7 +96,7 @@ struct TrainingLowering {
     self.reduction = reduction
     self.assignment = assignment
     self.precision = precision
-    self.threadCount = threadCount
+    builder = ProgramBuilder(shardCount: assignment.shards.count, threadCount: threadCount)
     fused = FusedNode.fuse(graph)
     consumers = graph.consumers()
     step = StepInputs(
@@ -112,16 +117,20 @@ struct TrainingLowering {
     for node in fused { try declareParameters(of: node) }
 
     emitLoading()
+    builder.flush()
     let loadEnd = builder.stages.count
+    emitProductScales()
     for node in fused { emitForward(node) }
     let logits = try logitsTensor(values[output.node])
     if precision != .calibration { emitLoss(logits: logits, classes: classCount) }
     emitObservedRanges()
     if precision != .calibration { emitStatistics() }
+    builder.flush()
     let forwardEnd = builder.stages.count
     if precision != .calibration {
       emitLossGradient(of: values[output.node]!, logits: logits, classes: classCount)
       for node in fused.reversed() { emitBackward(node) }
+      builder.flush()
       try checkGradients()
     }
     return LoweredTraining(
@@ -160,7 +169,8 @@ struct TrainingLowering {
         !layout.parameters.filter { $0.parameter.node == node.node.id }.isEmpty
         || node.inputs.contains { values[$0]!.requiresGradient }
       values[node.output.id] = Value(
-        node: node.output, samples: samples, requiresGradient: requiresGradient, isKept: kept.contains(node.output.id))
+        node: node.output, assignment: assignment, requiresGradient: requiresGradient,
+        isKept: kept.contains(node.output.id))
     }
   }
 
@@ -183,7 +193,7 @@ struct TrainingLowering {
   }
 
   private func checkGradients() throws {
-    for entry in layout.parameters where !written.contains(where: { $0.range == entry.range }) {
+    for entry in layout.parameters where !builder.written.contains(where: { $0.range == entry.range }) {
       throw TrainingError(
         .unsupported, "the loss does not reach this parameter, so it has no gradient", location: entry.parameter.name)
     }
@@ -193,7 +203,7 @@ struct TrainingLowering {
   private func completionStages(after forwardEnd: Int) -> [Int] {
     var latest = forwardEnd
     return reduction.buckets.map { bucket in
-      for entry in written where entry.range.overlaps(bucket) { latest = max(latest, entry.stage + 1) }
+      for entry in builder.written where entry.range.overlaps(bucket) { latest = max(latest, entry.stage + 1) }
       return latest
     }
   }
@@ -203,11 +213,6 @@ struct TrainingLowering {
     let table = PieceTable(offset: offset, pieceCount: assignment.pieces.count)
     pieceTables.append(table)
     return table
-  }
-
-  /// Notes that the stage emitted last wrote this parameter's gradient.
-  mutating func markWritten(_ range: Range<Int>) {
-    written.append((range, builder.stages.count - 1))
   }
 
   /// The place of one of a node's parameters.
