@@ -69,7 +69,7 @@ public struct JobRecord: Sendable, Hashable {
   }
 }
 
-/// One stay of a worker, as it introduced itself.
+/// One incarnation of a worker, as it introduced itself.
 public struct WorkerRecord: Sendable, Hashable {
   /// Its number.
   public var id: WorkerID
@@ -186,21 +186,13 @@ public struct EpochRecord: Sendable, Hashable {
   public var generation: UInt64
   /// `Training.EpochMetrics` as JSON.
   public var json: String
-  /// Training time of the epoch, evaluation not counted.
-  public var seconds: Double
-  /// Training images per second in it.
-  public var imagesPerSecond: Double
 
   /// The metrics of one epoch.
-  public init(
-    job: JobID, epoch: UInt32, step: UInt64, generation: UInt64, json: String, seconds: Double, imagesPerSecond: Double
-  ) {
+  public init(job: JobID, epoch: UInt32, step: UInt64, generation: UInt64, json: String) {
     self.job = job
     self.epoch = epoch
     self.step = step
     self.generation = generation
     self.json = json
-    self.seconds = seconds
-    self.imagesPerSecond = imagesPerSecond
   }
 }

@@ -27,7 +27,7 @@ enum Schema {
 
           CREATE TABLE worker (
             id INTEGER PRIMARY KEY,
-            incarnation TEXT NOT NULL,  -- a process that was lost and comes back gets another id
+            incarnation TEXT NOT NULL UNIQUE,
             name TEXT NOT NULL,
             host TEXT NOT NULL,
             threads INTEGER NOT NULL,
@@ -73,8 +73,6 @@ enum Schema {
             step INTEGER NOT NULL,
             generation INTEGER NOT NULL,
             json TEXT NOT NULL,
-            seconds REAL NOT NULL,
-            imagesPerSecond REAL NOT NULL,
             PRIMARY KEY (job, epoch)
           ) STRICT, WITHOUT ROWID;
           """)

@@ -4,9 +4,8 @@ package import RunStore
 extension JobBoard {
   /// Why a job is in its state, with the time that it has been so.
   ///
-  /// - Parameter clock: nil leaves out what changes all the time (seconds and steps).
-  package func reason(of id: JobID, at clock: Instant?) -> String {
-    let now = clock.map(local)
+  /// - Parameter now: nil leaves out what changes all the time (seconds and steps).
+  package func reason(of id: JobID, at now: Instant?) -> String {
     guard let job = jobs[id] else { return "there is no \(id)" }
     switch job.stage {
     case .over: return job.record.reason

@@ -85,8 +85,6 @@ package struct JobBoard: Sendable {
     let settings: JobSettings
     var stage: Stage
     var checkpoints: [CheckpointRecord] = []
-    /// Incarnations that were ever members: only they can hold a state of this job.
-    var alumni: Set<String> = []
     var budget = RestartBudget()
     /// How often peers lost each worker, though it was alive, since the last committed step.
     var accusations: [WorkerID: Int] = [:]
@@ -133,8 +131,8 @@ package struct JobBoard: Sendable {
       pauses += clock - lastStep
     }
     lastStep = clock
-    let now = local(clock)
-    let before = jobs.compactMapValues { $0.record.state.isOver ? nil : ($0.record.state, $0.record.reason) }
+    let now = Instant(clock.sinceStart - pauses)
+    let before = jobs.mapValues { ($0.record.state, $0.record.reason) }
     handle(event, at: now)
     if case .tick = event { watch(at: now) }
     schedule(at: now)
@@ -142,9 +140,6 @@ package struct JobBoard: Sendable {
     defer { effects = [] }
     return effects.filter(\.isPersist) + effects.filter { !$0.isPersist }
   }
-
-  /// The clock without the time in which the coordinator did not run.
-  func local(_ clock: Instant) -> Instant { clock - pauses }
 
   private mutating func handle(_ event: Event, at now: Instant) {
     switch event {
