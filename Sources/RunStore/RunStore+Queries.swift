@@ -14,6 +14,9 @@ extension RunStore {
     public var checkpoints: [JobID: [CheckpointRecord]] = [:]
     /// The highest worker number ever given, 0 for none.
     public var lastWorker: UInt64 = 0
+
+    /// A store that nothing was written to.
+    public init() {}
   }
 
   /// Reads everything that a starting coordinator needs, in one transaction.
