@@ -176,7 +176,7 @@ extension JobBoard {
     }
   }
 
-  /// Counts that a member, though alive, was lost by a peer or did not answer. Returns how often since the last step.
+  /// Counts that a member, though alive, was lost by a peer or did not answer; returns how often since the last step.
   private mutating func accuse(_ worker: WorkerID, in id: JobID) -> Int {
     jobs[id]?.accusations[worker, default: 0] += 1
     return jobs[id]?.accusations[worker] ?? 0

@@ -3,7 +3,7 @@
 package import RunStore
 
 extension JobBoard {
-  /// Takes over what an earlier coordinator on the same directory knew. Call once, before any event.
+  /// Takes over what an earlier coordinator on the same directory knew; call once, before any event.
   ///
   /// - Parameters:
   ///   - snapshot: the store's content.
@@ -55,7 +55,7 @@ extension JobBoard {
     jobs[id]?.stage = .recovering(Job.Recovery(record: generation, deadline: now + limits.recovery))
   }
 
-  /// A worker says hello and claims to be working on `stamp`. True when that is a generation that is being recovered.
+  /// A worker says hello and claims to be working on `stamp`; true when that is a generation that is being recovered.
   mutating func returned(_ worker: WorkerID, to stamp: Stamp, step: UInt64, at now: Instant) -> Bool {
     guard case .recovering(var recovery) = jobs[stamp.job]?.stage, var job = jobs[stamp.job],
       recovery.record.number == stamp.generation, recovery.record.members.contains(where: { $0.worker == worker })

@@ -63,7 +63,7 @@ extension JobBoard {
     send(.end(stamp, reason: reason, jobOver: over), to: id)
   }
 
-  /// The worker behind a connection, noted as heard. Strangers are counted and ignored; they have yet to say hello.
+  /// The worker behind a connection, noted as heard; strangers, who have yet to say hello, are counted and ignored.
   mutating func heard(_ connection: ConnectionID, at now: Instant) -> WorkerID? {
     guard let id = connections[connection], var worker = workers[id] else {
       staleCount += 1

@@ -72,14 +72,14 @@ package struct Membership: Sendable {
     for rank in members.indices { members[rank].unchangedSince = now }
   }
 
-  /// A member's answer. True when it was the last one missing.
+  /// Takes a member's answer; true when it was the last one missing.
   mutating func answered(_ rank: Int, _ position: Position) -> Bool {
     guard phase == .gathering else { return false }
     members[rank].position = position
     return waitingFor.isEmpty
   }
 
-  /// A member stands at the step to start from. True when it was the last one missing.
+  /// Notes that a member stands at the step to start from; true when it was the last one missing.
   mutating func ready(_ rank: Int, step: UInt64) -> Bool {
     guard phase == .synchronizing(step: step) else { return false }
     members[rank].isReady = true
@@ -96,7 +96,7 @@ package struct Membership: Sendable {
     return (0, .initialize)
   }
 
-  /// Notes what a member reports. True when a step was committed that no member had reported before.
+  /// Notes what a member reports; true when a step was committed that no member had reported before.
   mutating func note(_ rank: Int, step: UInt64, activity: String, at now: Instant) -> Bool {
     let member = members[rank]
     guard step != member.committedStep || activity != member.activity else { return false }

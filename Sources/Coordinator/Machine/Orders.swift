@@ -15,7 +15,7 @@ package struct RequestID: Hashable, Sendable {
   package init(_ rawValue: UInt64) { self.rawValue = rawValue }
 }
 
-/// Which generation of which job a message speaks of. Messages of another generation are dropped and counted.
+/// Which generation of which job a message speaks of; messages of another generation are dropped and counted.
 package struct Stamp: Hashable, Sendable, CustomStringConvertible {
   package var job: JobID
   package var generation: UInt64

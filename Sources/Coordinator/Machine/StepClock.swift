@@ -15,7 +15,7 @@ package struct StepClock: Sendable {
     durations.isEmpty ? nil : durations.sorted()[durations.count / 2]
   }
 
-  /// Notes the newest committed step of the job. Several steps between two heartbeats share the time evenly.
+  /// Notes the newest committed step of the job; several steps between two heartbeats share the time evenly.
   package mutating func note(step: UInt64, at now: Instant) {
     guard let previous = last else {
       last = (step, now)
