@@ -186,13 +186,21 @@ public struct EpochRecord: Sendable, Hashable {
   public var generation: UInt64
   /// `Training.EpochMetrics` as JSON.
   public var json: String
+  /// Training time of the epoch, evaluation not counted.
+  public var seconds: Double
+  /// Training images per second in it.
+  public var imagesPerSecond: Double
 
   /// The metrics of one epoch.
-  public init(job: JobID, epoch: UInt32, step: UInt64, generation: UInt64, json: String) {
+  public init(
+    job: JobID, epoch: UInt32, step: UInt64, generation: UInt64, json: String, seconds: Double, imagesPerSecond: Double
+  ) {
     self.job = job
     self.epoch = epoch
     self.step = step
     self.generation = generation
     self.json = json
+    self.seconds = seconds
+    self.imagesPerSecond = imagesPerSecond
   }
 }

@@ -53,8 +53,11 @@ extension RunStore {
         sql: "DELETE FROM checkpoint WHERE job = ? AND step = ?", arguments: [job.rawValue, step])
     case .epoch(let epoch):
       try database.execute(
-        sql: "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?, ?)",
-        arguments: [epoch.job.rawValue, epoch.epoch, epoch.step, epoch.generation, epoch.json])
+        sql: "INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?, ?, ?, ?)",
+        arguments: [
+          epoch.job.rawValue, epoch.epoch, epoch.step, epoch.generation, epoch.json, epoch.seconds,
+          epoch.imagesPerSecond,
+        ])
     }
   }
 

@@ -66,7 +66,9 @@ extension RunStore {
     try reading { database in
       try Row.fetchAll(database, sql: "SELECT * FROM epoch WHERE job = ? ORDER BY epoch", arguments: [job.rawValue])
         .map {
-          EpochRecord(job: job, epoch: $0["epoch"], step: $0["step"], generation: $0["generation"], json: $0["json"])
+          EpochRecord(
+            job: job, epoch: $0["epoch"], step: $0["step"], generation: $0["generation"], json: $0["json"],
+            seconds: $0["seconds"], imagesPerSecond: $0["imagesPerSecond"])
         }
     }
   }

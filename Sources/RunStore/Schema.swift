@@ -73,6 +73,8 @@ enum Schema {
             step INTEGER NOT NULL,
             generation INTEGER NOT NULL,
             json TEXT NOT NULL,
+            seconds REAL NOT NULL,
+            imagesPerSecond REAL NOT NULL,
             PRIMARY KEY (job, epoch)
           ) STRICT, WITHOUT ROWID;
           """)

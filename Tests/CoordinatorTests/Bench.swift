@@ -81,7 +81,7 @@ struct Bench {
     let request = RequestID(UInt64(answers.count + 1))
     send(.submit(request, JobRecord(id: JobID(0), name: "strip", spec: "spec", idempotencyKey: key), settings))
     guard case .submitted(let id, _) = answers[request] else { fatalError("no answer to the submission") }
-    send(.datasetReady(id, "data/strip"))
+    send(.datasetReady(id, "strip"))
     return id
   }
 

@@ -31,7 +31,7 @@ import Testing
     #expect(first.rank == 0 && second.rank == 1)
     #expect(first.members == second.members)
     #expect(first.members.map(\.worker.name) == ["host-1", "host-2"])
-    #expect(first.spec == "spec" && first.dataset == "data/strip" && first.checkpoint == nil)
+    #expect(first.spec == "spec" && first.dataset == "strip" && first.checkpoint == nil)
     let decision = bench.decisions.last { $0.contains { $0 == .send(ConnectionID(2), .begin(second)) } }
     let began = decision?.firstIndex { if case .persist(.generationBegan) = $0 { true } else { false } }
     #expect(began == 0 || began == 1)

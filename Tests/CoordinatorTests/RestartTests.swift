@@ -10,7 +10,7 @@ import Testing
     var snapshot = RunStore.Snapshot()
     var record = JobRecord(id: JobID(1), name: "strip", spec: "spec")
     record.state = .running
-    record.dataset = "data/strip"
+    record.dataset = "strip"
     record.generation = 4
     snapshot.jobs = [record]
     var generation = GenerationRecord(

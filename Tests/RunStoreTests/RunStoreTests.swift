@@ -117,7 +117,8 @@ final class TemporaryDirectory {
 
   @Test("epochs and checkpoints that are told twice are kept once; a removed checkpoint is gone")
   func repeated() throws {
-    let epoch = EpochRecord(job: JobID(1), epoch: 1, step: 10, generation: 1, json: "{}")
+    let epoch = EpochRecord(
+      job: JobID(1), epoch: 1, step: 10, generation: 1, json: "{}", seconds: 2.5, imagesPerSecond: 900)
     let checkpoint = CheckpointRecord(job: JobID(1), step: 10, epoch: 1, generation: 1, name: "a", isFinal: false)
     try store.apply([.submitted(job(1)), .epoch(epoch), .checkpoint(checkpoint)])
     try store.apply([.epoch(epoch), .checkpoint(checkpoint)])

@@ -50,11 +50,18 @@ extension JobBoard {
     guard jobs[id] != nil else { return }
     for checkpoint in damaged {
       log(id, .error, "the checkpoint of step \(checkpoint.step) is damaged and not used: \(checkpoint.problem)")
+    }
+    // What the disk holds is what counts: forget what is newer than the newest good one, know that one.
+    for checkpoint in jobs[id]?.checkpoints ?? [] where checkpoint.step > newest?.step ?? 0 || newest == nil {
       persist(.checkpointRemoved(id, step: checkpoint.step))
-      jobs[id]?.checkpoints.removeAll { $0.step == checkpoint.step }
+    }
+    jobs[id]?.checkpoints.removeAll { $0.step >= newest?.step ?? 0 }
+    if let newest {
+      jobs[id]?.checkpoints.append(newest)
+      persist(.checkpoint(newest))
     }
     guard case .generation(let membership) = jobs[id]?.stage, membership.phase == .checking else { return }
-    if let newest, newest == membership.announced {
+    if let newest, newest.name == membership.announced?.name {
       synchronize(id, step: newest.step, .checkpoint, at: now)
     } else {
       let use = newest.map { "using the one of step \($0.step)" } ?? "there is none before it"

@@ -4,8 +4,9 @@ package import RunStore
 extension JobBoard {
   /// Why a job is in its state, with the time that it has been so.
   ///
-  /// - Parameter now: nil leaves out what changes all the time (seconds and steps).
-  package func reason(of id: JobID, at now: Instant?) -> String {
+  /// - Parameter clock: nil leaves out what changes all the time (seconds and steps).
+  package func reason(of id: JobID, at clock: Instant?) -> String {
+    let now = clock.map(local)
     guard let job = jobs[id] else { return "there is no \(id)" }
     switch job.stage {
     case .over: return job.record.reason

@@ -131,7 +131,7 @@ package struct JobBoard: Sendable {
       pauses += clock - lastStep
     }
     lastStep = clock
-    let now = Instant(clock.sinceStart - pauses)
+    let now = local(clock)
     let before = jobs.mapValues { ($0.record.state, $0.record.reason) }
     handle(event, at: now)
     if case .tick = event { watch(at: now) }
@@ -140,6 +140,9 @@ package struct JobBoard: Sendable {
     defer { effects = [] }
     return effects.filter(\.isPersist) + effects.filter { !$0.isPersist }
   }
+
+  /// The clock without the time in which the coordinator did not run.
+  func local(_ clock: Instant) -> Instant { clock - pauses }
 
   private mutating func handle(_ event: Event, at now: Instant) {
     switch event {
