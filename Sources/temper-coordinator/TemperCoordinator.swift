@@ -1,0 +1,93 @@
+// temper-coordinator: owns jobs, membership, data sets and checkpoints of one directory. See the design, 7.1 and 7.5.
+import ArgumentParser
+import Coordinator
+import Foundation
+import Logging
+
+@main
+struct TemperCoordinator: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "temper-coordinator",
+    abstract: "Coordinate training jobs: give work to workers, keep data sets and checkpoints.",
+    discussion: """
+      Started again on the same directory it goes on where it was; workers train on meanwhile.
+      Exit codes: 0 stopped on request, 64 wrong usage, 75 start it again (a write failed), 78 wrong configuration \
+      (directory or port in use).
+      """,
+    version: CoordinatorConfiguration.programVersion)
+
+  @Option(help: "Directory of the database, data sets, checkpoints and logs; made if missing. On a local disk.")
+  var directory = "temper-runs"
+
+  @Option(
+    help: """
+      Where to listen: tcp://ADDRESS:PORT or ipc:///PATH; may be given several times. Links are not encrypted yet: name \
+      an address other than loopback only on a network you trust. (default: tcp://127.0.0.1:7070)
+      """)
+  var listen: [String] = []
+
+  @Option(
+    help: "Least severe lines to log: trace, debug, info, notice, warning, error or critical.",
+    transform: Self.logLevel)
+  var logLevel = Logger.Level.info
+
+  @Flag(help: "Log JSON objects, one a line, instead of text.")
+  var jsonLogs = false
+
+  @Flag(help: "End when the process that started this one ends.")
+  var exitWithParent = false
+
+  private static func logLevel(_ text: String) throws -> Logger.Level {
+    guard let level = Logger.Level(rawValue: text) else {
+      throw ValidationError("one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    return level
+  }
+
+  func run() throws {
+    let (level, json) = (logLevel, jsonLogs)
+    let logger = Logger(label: "coordinator") { _ in PlainLogHandler(logLevel: level, json: json) }
+    let configuration = CoordinatorConfiguration(
+      directory: directory, endpoints: listen.isEmpty ? ["tcp://127.0.0.1:7070"] : listen)
+    for endpoint in configuration.exposedEndpoints {
+      logger.warning(
+        "\(endpoint) can be reached by other machines, and links are not encrypted yet: anybody there can read and run jobs"
+      )
+    }
+    do {
+      let coordinator = try CoordinatorService(configuration, log: logger)
+      let signals = stopOnSignals(coordinator, logger)
+      if exitWithParent { watchParent(coordinator) }
+      let endpoints = coordinator.endpoints.joined(separator: ", ")
+      FileHandle.standardOutput.write(Data("listening on \(endpoints)\n".utf8))
+      try coordinator.run()
+      signals.forEach { $0.cancel() }
+    } catch let error as CoordinatorError {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      throw ExitCode(error.exitCode)
+    }
+  }
+
+  private func stopOnSignals(_ coordinator: CoordinatorService, _ logger: Logger) -> [any DispatchSourceSignal] {
+    [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler {
+        logger.info("stopping on signal \(number)")
+        coordinator.stop()
+      }
+      source.resume()
+      return source
+    }
+  }
+
+  /// Polled, because the kernel's notice (PR_SET_PDEATHSIG) is about the thread that started this process.
+  private func watchParent(_ coordinator: CoordinatorService) {
+    let parent = getppid()
+    let thread = Thread {
+      while getppid() == parent { Thread.sleep(forTimeInterval: 0.2) }
+      coordinator.stop()
+    }
+    thread.start()
+  }
+}

@@ -1,6 +1,8 @@
 // Requests that change no membership: files, checkpoints, lists, logs, watching.
 import Communication
 import Foundation
+import JobSpec
+import Logging
 import RunStore
 
 extension CoordinatorCore {

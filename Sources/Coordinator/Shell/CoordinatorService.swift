@@ -1,5 +1,5 @@
 // A coordinator process: directory, store, server, background threads around the state machine. Start to stop in one place.
-public import Communication
+import Communication
 import Foundation
 public import Logging
 import RunStore
