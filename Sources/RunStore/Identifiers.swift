@@ -15,7 +15,7 @@ public struct JobID: Hashable, Comparable, Sendable, CustomStringConvertible {
   public var description: String { "job \(rawValue)" }
 }
 
-/// The number of one incarnation (one process) of a worker, never reused.
+/// The number of one stay of a worker, never reused; a process that was lost and comes back gets another.
 public struct WorkerID: Hashable, Comparable, Sendable, CustomStringConvertible {
   /// The number as it stands in SQLite and on the wire.
   public let rawValue: UInt64

@@ -69,7 +69,7 @@ public struct JobRecord: Sendable, Hashable {
   }
 }
 
-/// One incarnation of a worker, as it introduced itself.
+/// One stay of a worker, as it introduced itself.
 public struct WorkerRecord: Sendable, Hashable {
   /// Its number.
   public var id: WorkerID

@@ -27,7 +27,7 @@ enum Schema {
 
           CREATE TABLE worker (
             id INTEGER PRIMARY KEY,
-            incarnation TEXT NOT NULL UNIQUE,
+            incarnation TEXT NOT NULL,  -- a process that was lost and comes back gets another id
             name TEXT NOT NULL,
             host TEXT NOT NULL,
             threads INTEGER NOT NULL,

@@ -61,7 +61,7 @@ struct TemperCoordinator: ParsableCommand {
       let endpoints = coordinator.endpoints.joined(separator: ", ")
       FileHandle.standardOutput.write(Data("listening on \(endpoints)\n".utf8))
       try coordinator.run()
-      signals.forEach { $0.cancel() }
+      for source in signals { source.cancel() }
     } catch let error as CoordinatorError {
       FileHandle.standardError.write(Data("\(error)\n".utf8))
       throw ExitCode(error.exitCode)

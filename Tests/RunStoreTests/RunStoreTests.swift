@@ -115,6 +115,14 @@ final class TemporaryDirectory {
     #expect(try store.load().workers == [changed])
   }
 
+  @Test("a process that was lost and comes back is another worker of the same incarnation")
+  func sameIncarnation() throws {
+    var again = worker(2)
+    again.incarnation = worker(1).incarnation
+    try store.apply([.worker(worker(1)), .worker(again)])
+    #expect(try store.load().lastWorker == 2)
+  }
+
   @Test("epochs and checkpoints that are told twice are kept once; a removed checkpoint is gone")
   func repeated() throws {
     let epoch = EpochRecord(

@@ -52,7 +52,9 @@ struct CoordinatorDirectory: Sendable {
   }
 }
 
-/// Keeps a second coordinator off a directory. The lock is the kernel's: it goes with the process, however that ends.
+/// Keeps a second coordinator off a directory.
+///
+/// The lock is the kernel's: it goes with the process, however that ends.
 final class DirectoryLock: Sendable {
   private let descriptor: Int32
 

@@ -5,7 +5,7 @@ public struct CoordinatorConfiguration: Sendable {
   /// Version of this program; workers of another version are refused.
   public static let programVersion = "0.1.0"
 
-  /// The directory of its files; made if missing. Must be on a local disk.
+  /// The directory of its files; made if missing, on a local disk.
   public var directory: String
   /// `tcp://ADDRESS:PORT` or `ipc:///PATH`.
   public var endpoints: [String]

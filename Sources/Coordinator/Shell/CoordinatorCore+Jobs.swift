@@ -19,7 +19,7 @@ struct Submission: Sendable {
 }
 
 extension CoordinatorCore {
-  /// Takes over what an earlier coordinator left in the directory. Before the server starts.
+  /// Takes over what an earlier coordinator left in the directory, before the server starts.
   func restore() throws {
     directory.removeIncoming()
     var snapshot = try store.load()

@@ -163,8 +163,9 @@ final class CoordinatorCore {
     }
   }
 
-  /// A decision could not be written down: it must not be acted upon, so this process ends. The next one goes on from what
-  /// was written.
+  /// A decision could not be written down: it must not be acted upon, so this process ends.
+  ///
+  /// The next one goes on from what was written.
   private func fail(_ error: any Error) {
     hasFailed = true
     let cause = error as? RunStoreError

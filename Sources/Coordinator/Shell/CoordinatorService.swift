@@ -11,6 +11,7 @@ public final class CoordinatorService: Sendable {
   public let endpoints: [String]
   private let server: ControlServer
   private let lock: DirectoryLock
+  private let desk: CheckpointDesk
   private let ending: Ending
 
   /// Takes over the directory and starts listening; jobs go on where they were.
@@ -33,6 +34,7 @@ public final class CoordinatorService: Sendable {
       self.server = server
       let core = CoordinatorCore(
         directory: directory, store: store, server: server, log: log, end: { ending.end($0) })
+      desk = core.desk
       try core.restore()
       endpoints = try server.start { core.handle($0) }
     } catch let error as CommunicationError {
@@ -44,7 +46,7 @@ public final class CoordinatorService: Sendable {
     }
   }
 
-  /// Asks it to stop; from any thread. `run` returns soon after.
+  /// Asks it to stop; from any thread, `run` returns soon after.
   public func stop() { ending.end(nil) }
 
   /// Waits until it is told to stop, by `stop` or by a client, then closes everything.
@@ -54,6 +56,7 @@ public final class CoordinatorService: Sendable {
   public func run() throws {
     let failure = ending.wait()
     server.close()
+    desk.finish()
     if let failure { throw failure }
   }
 }
