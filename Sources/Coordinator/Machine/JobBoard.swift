@@ -132,7 +132,7 @@ package struct JobBoard: Sendable {
     }
     lastStep = clock
     let now = local(clock)
-    let before = jobs.mapValues { ($0.record.state, $0.record.reason) }
+    let before = jobs.compactMapValues { $0.record.state.isOver ? nil : ($0.record.state, $0.record.reason) }
     handle(event, at: now)
     if case .tick = event { watch(at: now) }
     schedule(at: now)
