@@ -85,6 +85,8 @@ package struct JobBoard: Sendable {
     let settings: JobSettings
     var stage: Stage
     var checkpoints: [CheckpointRecord] = []
+    /// Incarnations that were ever members: only they can hold a state of this job.
+    var alumni: Set<String> = []
     var budget = RestartBudget()
     /// How often peers lost each worker, though it was alive, since the last committed step.
     var accusations: [WorkerID: Int] = [:]
