@@ -1,12 +1,11 @@
 // What goes into and comes out of the member's decisions.
-public import Logging
 
 /// Something that happened to this worker.
 public enum MemberEvent: Sendable, Equatable {
   /// The control connection stands; the coordinator has not answered yet.
   case linkUp
   /// The control connection is gone; it is being made again in the background.
-  case linkDown(reason: String)
+  case linkDown
   /// The coordinator knows this incarnation as worker number `worker`.
   case welcomed(worker: UInt64)
   /// The coordinator will not have this worker.
@@ -42,9 +41,7 @@ public enum MemberEvent: Sendable, Equatable {
   case tick
 }
 
-/// Why a job cannot go on.
-///
-/// Another worker would fail in the same way.
+/// Why a job cannot go on. Another worker would fail in the same way.
 public struct JobFailure: Sendable, Hashable {
   /// What is wrong, with the values.
   public var message: String
@@ -61,9 +58,7 @@ public struct JobFailure: Sendable, Hashable {
   }
 }
 
-/// A statement to the coordinator.
-///
-/// Those about a generation are said again after a lost connection.
+/// A statement to the coordinator. Those about a generation are said again after a lost connection.
 public enum MemberMessage: Sendable, Equatable {
   /// Who this is and what it is doing; the shell adds the committed step.
   case hello(GenerationKey?)
@@ -98,7 +93,19 @@ public enum MemberEffect: Sendable, Equatable {
   /// Forget state and plan of the job.
   case drop(job: UInt64)
   /// Tell the log.
-  case log(Logger.Level, String)
+  case log(LogLevel, String)
   /// End the process.
   case exit(code: Int32)
+}
+
+/// How loud a log line of the member is.
+public enum LogLevel: Sendable, Hashable {
+  /// For the curious.
+  case debug
+  /// The course of things.
+  case info
+  /// Something was lost or refused; work goes on.
+  case warning
+  /// The job or the process ends.
+  case error
 }

@@ -2,23 +2,18 @@
 // The shell (WorkerSession) turns sockets, threads, signals and time into events and carries out the effects in order.
 // A job is a chain of generations: forming -> synchronizing -> ready -> training -> trained. Whatever ends a generation (the
 // coordinator, a lost peer) leads to `interrupted`, where the committed state is kept for the next one.
-import Logging
 
 /// The decisions of one worker.
 public struct MemberMachine: Sendable {
   /// The limits that decisions depend on.
   public struct Limits: Sendable, Hashable {
-    /// Where the coordinator is looked for, for messages.
-    public var coordinator = ""
     /// Without a coordinator for this long, and without steps left that need none, the process exits with 69.
     public var coordinatorTimeout: Duration = .seconds(60)
     /// With `once`: idle for this long means nothing to do.
     public var onceIdle: Duration = .seconds(5)
     /// Exit with 0 when there is nothing to do.
     public var once = false
-    /// From the signal to the exit, saving included.
-    ///
-    /// Slurm and Kubernetes kill after 30 s, the promise is 20 s.
+    /// From the signal to the exit, saving included. Slurm and Kubernetes kill after 30 s, the promise is 20 s.
     public var leaveTimeout: Duration = .seconds(15)
     /// For the answer to Leave.
     public var leaveAnswerTimeout: Duration = .seconds(2)
@@ -65,7 +60,6 @@ public struct MemberMachine: Sendable {
   var leaving: Leaving?
   var leavingSince: Duration?
   var leaveReason = ""
-  var trouble = ""
   var exited = false
   /// Orders and reports of generations that are over, dropped.
   public private(set) var staleCount = 0
@@ -126,9 +120,7 @@ public struct MemberMachine: Sendable {
     link == .welcomed ? [.send(message)] : []
   }
 
-  /// What the coordinator may have missed while the connection was down.
-  ///
-  /// It takes every statement any number of times.
+  /// What the coordinator may have missed while the connection was down. It takes every statement any number of times.
   func restate() -> [MemberEffect] {
     guard let key else { return [] }
     return switch phase {

@@ -42,10 +42,9 @@ final class TestCluster {
 
   // MARK: Processes
 
-  func startCoordinator(directory name: String = "runs", endpoint other: String? = nil) throws {
+  func startCoordinator() throws {
     coordinator = try launch(
-      "temper-coordinator", ["--directory", "\(directory.path)/\(name)", "--listen", other ?? endpoint],
-      log: "coordinator")
+      "temper-coordinator", ["--directory", directory.path + "/runs", "--listen", endpoint], log: "coordinator")
   }
 
   @discardableResult
