@@ -1,6 +1,9 @@
 // What a member is told about one generation of a job: the values of GenerationBegin and GenerationSync, checked.
 
-/// One membership of one job. Everything a member sends or receives about a job carries it; anything older is dropped.
+/// One membership of one job.
+///
+/// Everything a member sends or receives about a job carries it;
+/// anything older is dropped.
 public struct GenerationKey: Sendable, Hashable, Comparable, CustomStringConvertible {
   /// Number of the job, given by the coordinator, from 1.
   public var job: UInt64

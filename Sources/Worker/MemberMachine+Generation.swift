@@ -1,4 +1,5 @@
 // The course of a generation, from the order to begin to its end.
+import Logging
 
 extension MemberMachine {
   mutating func begin(_ next: Assignment, _ now: Duration) -> [MemberEffect] {

@@ -1,4 +1,5 @@
 // The link to the coordinator, the clock, and the ways out of the process.
+import Logging
 
 extension MemberMachine {
   mutating func linkChanged(_ event: MemberEvent, _ now: Duration) -> [MemberEffect] {

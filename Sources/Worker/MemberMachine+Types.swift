@@ -1,4 +1,5 @@
 // What goes into and comes out of the member's decisions.
+public import Logging
 
 /// Something that happened to this worker.
 public enum MemberEvent: Sendable, Equatable {
@@ -41,7 +42,9 @@ public enum MemberEvent: Sendable, Equatable {
   case tick
 }
 
-/// Why a job cannot go on. Another worker would fail in the same way.
+/// Why a job cannot go on.
+///
+/// Another worker would fail in the same way.
 public struct JobFailure: Sendable, Hashable {
   /// What is wrong, with the values.
   public var message: String
@@ -58,7 +61,9 @@ public struct JobFailure: Sendable, Hashable {
   }
 }
 
-/// A statement to the coordinator. Those about a generation are said again after a lost connection.
+/// A statement to the coordinator.
+///
+/// Those about a generation are said again after a lost connection.
 public enum MemberMessage: Sendable, Equatable {
   /// Who this is and what it is doing; the shell adds the committed step.
   case hello(GenerationKey?)
@@ -93,19 +98,7 @@ public enum MemberEffect: Sendable, Equatable {
   /// Forget state and plan of the job.
   case drop(job: UInt64)
   /// Tell the log.
-  case log(LogLevel, String)
+  case log(Logger.Level, String)
   /// End the process.
   case exit(code: Int32)
-}
-
-/// How loud a log line of the member is.
-public enum LogLevel: Sendable, Hashable {
-  /// For the curious.
-  case debug
-  /// The course of things.
-  case info
-  /// Something was lost or refused; work goes on.
-  case warning
-  /// The job or the process ends.
-  case error
 }

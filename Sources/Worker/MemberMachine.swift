@@ -2,6 +2,7 @@
 // The shell (WorkerSession) turns sockets, threads, signals and time into events and carries out the effects in order.
 // A job is a chain of generations: forming -> synchronizing -> ready -> training -> trained. Whatever ends a generation (the
 // coordinator, a lost peer) leads to `interrupted`, where the committed state is kept for the next one.
+import Logging
 
 /// The decisions of one worker.
 public struct MemberMachine: Sendable {
@@ -13,7 +14,9 @@ public struct MemberMachine: Sendable {
     public var onceIdle: Duration = .seconds(5)
     /// Exit with 0 when there is nothing to do.
     public var once = false
-    /// From the signal to the exit, saving included. Slurm and Kubernetes kill after 30 s, the promise is 20 s.
+    /// From the signal to the exit, saving included.
+    ///
+    /// Slurm and Kubernetes kill after 30 s, the promise is 20 s.
     public var leaveTimeout: Duration = .seconds(15)
     /// For the answer to Leave.
     public var leaveAnswerTimeout: Duration = .seconds(2)
@@ -120,7 +123,9 @@ public struct MemberMachine: Sendable {
     link == .welcomed ? [.send(message)] : []
   }
 
-  /// What the coordinator may have missed while the connection was down. It takes every statement any number of times.
+  /// What the coordinator may have missed while the connection was down.
+  ///
+  /// It takes every statement any number of times.
   func restate() -> [MemberEffect] {
     guard let key else { return [] }
     return switch phase {

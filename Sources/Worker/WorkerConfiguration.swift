@@ -1,0 +1,73 @@
+// Everything that a worker can be told, with its defaults. Precedence: flag > TEMPER_* > scheduler variable > probe.
+import Foundation
+
+/// How a worker is set up; the flags of `temper-worker` fill it.
+public struct WorkerConfiguration: Sendable, Hashable {
+  /// Where the coordinator listens: tcp://host:port or ipc://path.
+  public var coordinator: String
+  /// Shown in logs and in `temper workers`.
+  public var name: String
+  /// Threads that compute.
+  public var threads: Int
+  /// The address that peers on other machines reach this worker at; loopback keeps the mesh on this machine.
+  public var dataInterface: String
+  /// Folder for the sockets of peers on this machine.
+  public var runtimeDirectory: String
+  /// Exit with 0 when there is nothing to do.
+  public var once: Bool
+  /// Without a coordinator for this long the worker exits with 69.
+  public var coordinatorTimeout: Duration
+
+  /// Memberwise, with the defaults of a worker on the coordinator's machine.
+  public init(
+    coordinator: String = "tcp://127.0.0.1:7070", name: String = WorkerConfiguration.defaultName, threads: Int,
+    dataInterface: String = "127.0.0.1",
+    runtimeDirectory: String = WorkerConfiguration.defaultRuntimeDirectory(environment: [:]), once: Bool = false,
+    coordinatorTimeout: Duration = .seconds(60)
+  ) {
+    self.coordinator = coordinator
+    self.name = name
+    self.threads = threads
+    self.dataInterface = dataInterface
+    self.runtimeDirectory = runtimeDirectory
+    self.once = once
+    self.coordinatorTimeout = coordinatorTimeout
+  }
+
+  /// host-pid.
+  public static var defaultName: String {
+    "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
+  }
+
+  /// XDG_RUNTIME_DIR/temper, else a folder in /tmp that belongs to this user.
+  public static func defaultRuntimeDirectory(environment: [String: String]) -> String {
+    if let directory = environment["XDG_RUNTIME_DIR"], !directory.isEmpty { return directory + "/temper" }
+    return "/tmp/temper-\(getuid())"
+  }
+
+  /// The number of computing threads and where it comes from.
+  ///
+  /// - Parameters:
+  ///   - flag: the value of `--threads`, nil when it was not given.
+  ///   - environment: the variables of the process.
+  ///   - cores: processors that this process may use.
+  /// - Throws: `WorkerError.usage` when a value is not a number of 1...1024.
+  public static func threads(
+    flag: Int?, environment: [String: String], cores: Int
+  ) throws(WorkerError) -> (count: Int, origin: String) {
+    if let flag { return (try checked(flag, text: "\(flag)", origin: "--threads"), "--threads") }
+    for variable in ["TEMPER_THREADS", "SLURM_CPUS_PER_TASK"] {
+      guard let text = environment[variable], !text.isEmpty else { continue }
+      return (try checked(Int(text), text: text, origin: variable), variable)
+    }
+    return (max(1, cores), "processors")
+  }
+
+  private static func checked(_ count: Int?, text: String, origin: String) throws(WorkerError) -> Int {
+    guard let count, (1...1024).contains(count) else {
+      throw WorkerError(
+        code: .usage, message: "'\(text)' is not a number of threads", hint: "give 1...1024", location: origin)
+    }
+    return count
+  }
+}
