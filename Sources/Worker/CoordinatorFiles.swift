@@ -1,30 +1,5 @@
 // Files of the coordinator, fetched in pieces: dataset chunks, checkpoints, initial weights.
 import Communication
-import Foundation
-
-/// One question to the coordinator and its answer; ControlClient in a process, a table in tests.
-protocol CoordinatorRequests: Sendable {
-  /// Sends `body` and waits for the reply.
-  ///
-  /// - Throws: `CommunicationError` when no reply comes in time or the connection is down.
-  func request(_ body: WireEnvelope.OneOf_Body, timeout: Duration) throws -> WireEnvelope.OneOf_Body
-}
-
-extension CoordinatorRequests {
-  /// Asks until there is an answer, however often the coordinator goes away meanwhile.
-  ///
-  /// Only for questions that may be asked twice.
-  /// - Throws: `WorkerError.interrupted` when the generation ends first.
-  func requestUntilAnswered(
-    _ body: WireEnvelope.OneOf_Body, timeout: Duration = .seconds(10), _ interruption: Interruption
-  ) throws -> WireEnvelope.OneOf_Body {
-    while true {
-      try interruption.check()
-      if let reply = try? request(body, timeout: timeout) { return reply }
-      Thread.sleep(forTimeInterval: 0.2)
-    }
-  }
-}
 
 /// Reads the coordinator's files.
 struct CoordinatorFiles: Sendable {
@@ -65,7 +40,6 @@ struct CoordinatorFiles: Sendable {
     question.byteCount = UInt32(Self.pieceByteCount)
     let reply = try coordinator.requestUntilAnswered(.fetchPiece(question), interruption)
     guard case .filePiece(let piece) = reply else {
-      if case .refused(let refusal) = reply { throw failure(file, refusal.reason, hint: refusal.remedy) }
       throw failure(file, "the coordinator answers FetchPiece with another message")
     }
     guard piece.error.isEmpty else { throw failure(file, piece.error) }
@@ -75,7 +49,7 @@ struct CoordinatorFiles: Sendable {
     return piece
   }
 
-  private func failure(_ file: String, _ message: String, hint: String = "") -> WorkerError {
-    WorkerError(code: .data, message: message, hint: hint, location: "coordinator's file \(file)")
+  private func failure(_ file: String, _ message: String) -> WorkerError {
+    WorkerError(code: .data, message: message, location: "coordinator's file \(file)")
   }
 }

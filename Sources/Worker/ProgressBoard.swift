@@ -1,0 +1,51 @@
+// What this worker is doing, written by the threads that do it, read for heartbeats and the closing line.
+import Synchronization
+
+/// What a worker does, as heartbeats say it.
+enum Activity: UInt8, Sendable {
+  case idle, loadingData, synchronizing, training, evaluating, saving
+
+  /// In the words of control.proto.
+  var name: String {
+    switch self {
+    case .idle: "idle"
+    case .loadingData: "loading data"
+    case .synchronizing: "synchronizing"
+    case .training: "training"
+    case .evaluating: "evaluating"
+    case .saving: "saving"
+    }
+  }
+}
+
+/// Counters that any thread may read at any time.
+final class ProgressBoard: Sendable {
+  private let step = Atomic<UInt64>(0)
+  private let doing = Atomic<UInt8>(Activity.idle.rawValue)
+  private let steps = Atomic<UInt64>(0)
+  private let images = Atomic<UInt64>(0)
+
+  /// Steps committed to the state held; 0 without a state.
+  var committedStep: UInt64 {
+    get { step.load(ordering: .relaxed) }
+    set { step.store(newValue, ordering: .relaxed) }
+  }
+
+  /// What the training thread does now.
+  var activity: Activity {
+    get { Activity(rawValue: doing.load(ordering: .relaxed)) ?? .idle }
+    set { doing.store(newValue.rawValue, ordering: .relaxed) }
+  }
+
+  /// Steps that this process took part in, and the images that it computed for them.
+  var total: (steps: UInt64, images: UInt64) {
+    (steps.load(ordering: .relaxed), images.load(ordering: .relaxed))
+  }
+
+  /// Counts a committed step with this member's share of its images.
+  func count(step: UInt64, images count: Int) {
+    committedStep = step
+    steps.add(1, ordering: .relaxed)
+    images.add(UInt64(count), ordering: .relaxed)
+  }
+}
