@@ -7,12 +7,13 @@ extension MemberMachine {
     case .linkUp:
       link = .connected
       return [.send(.hello(key))]
-    case .linkDown:
+    case .linkDown(let reason):
+      trouble = reason
       guard link != .down else { return [] }
       link = .down
       linkSince = now
       let meanwhile = phase == .training ? "; training goes on" : ""
-      return [.log(.warning, "lost the coordinator\(meanwhile)")]
+      return [.log(.warning, "lost the coordinator (\(reason))\(meanwhile)")]
     case .welcomed(let worker):
       guard link != .welcomed else { return [] }
       link = .welcomed
@@ -55,7 +56,7 @@ extension MemberMachine {
   }
 
   /// Signaled: 75 asks the scheduler to start this worker again, as there is work left.
-  func exit() -> [MemberEffect] { exit(code: assignment == nil ? ExitCode.success : ExitCode.requeue) }
+  func exit() -> [MemberEffect] { exit(code: assignment == nil ? WorkerExit.success : WorkerExit.requeue) }
 
   func exit(code: Int32) -> [MemberEffect] { [.exit(code: code)] }
 
@@ -84,7 +85,12 @@ extension MemberMachine {
     let since = max(linkSince, phaseSince)
     guard now - since >= limits.coordinatorTimeout else { return nil }
     let answer = link == .connected ? "is connected but does not answer" : "cannot be reached"
-    return [.log(.error, "the coordinator \(answer), for \(limits.coordinatorTimeout)")]
-      + exit(code: ExitCode.unreachable)
+    let reason = trouble.isEmpty || link == .connected ? "" : ": \(trouble)"
+    return [
+      .log(
+        .error,
+        "the coordinator at \(limits.coordinator) \(answer), for \(limits.coordinatorTimeout)\(reason)\n"
+          + "  hint: start temper-coordinator there, or correct --coordinator and the firewall")
+    ] + exit(code: WorkerExit.unreachable)
   }
 }

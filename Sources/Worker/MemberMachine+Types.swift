@@ -6,7 +6,7 @@ public enum MemberEvent: Sendable, Equatable {
   /// The control connection stands; the coordinator has not answered yet.
   case linkUp
   /// The control connection is gone; it is being made again in the background.
-  case linkDown
+  case linkDown(reason: String)
   /// The coordinator knows this incarnation as worker number `worker`.
   case welcomed(worker: UInt64)
   /// The coordinator will not have this worker.

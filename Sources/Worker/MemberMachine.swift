@@ -8,6 +8,8 @@ import Logging
 public struct MemberMachine: Sendable {
   /// The limits that decisions depend on.
   public struct Limits: Sendable, Hashable {
+    /// Where the coordinator is looked for, for messages.
+    public var coordinator = ""
     /// Without a coordinator for this long, and without steps left that need none, the process exits with 69.
     public var coordinatorTimeout: Duration = .seconds(60)
     /// With `once`: idle for this long means nothing to do.
@@ -63,6 +65,7 @@ public struct MemberMachine: Sendable {
   var leaving: Leaving?
   var leavingSince: Duration?
   var leaveReason = ""
+  var trouble = ""
   var exited = false
   /// Orders and reports of generations that are over, dropped.
   public private(set) var staleCount = 0

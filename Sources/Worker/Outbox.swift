@@ -18,7 +18,7 @@ struct Delivery: Sendable {
   var job: UInt64
   /// Whether a refusal (a full disk) is tried again, because the job cannot end without it.
   var insists: Bool
-  /// Tries once, for the newest generation. Throws what the connection throws.
+  /// Tries once, for the newest generation; throws what the connection throws.
   var attempt: @Sendable (GenerationKey, Interruption) throws -> Outcome
   /// Called once when it is delivered, given up or dropped.
   var settled: @Sendable () -> Void = {}
@@ -40,6 +40,12 @@ final class Outbox: Sendable {
     var isBusy = false
   }
 
+  /// Refusals after which a delivery is given up, or tried again only every `retryPause`.
+  ///
+  /// More than one, because a coordinator that
+  /// was started again knows nothing of an upload half done, and a generation may be over while the delivery is under way.
+  private static let refusalLimit = 3
+
   private let shared = Mutex(Shared())
   private let added = DispatchSemaphore(value: 0)
   private let retryPause: Duration
@@ -47,7 +53,7 @@ final class Outbox: Sendable {
 
   /// Starts the thread; it lives as long as the process.
   ///
-  /// - Parameter retryPause: before a refused delivery that insists is tried again.
+  /// - Parameter retryPause: before a refused delivery that insists is tried again, from the third refusal on.
   init(retryPause: Duration = .seconds(5), report: @escaping @Sendable (Report) -> Void) {
     self.retryPause = retryPause
     self.report = report
@@ -102,18 +108,19 @@ final class Outbox: Sendable {
 
   private func deliver(_ delivery: Delivery, _ interruption: Interruption) {
     var said = ""
+    var refusals = 0
     while !interruption.isInterrupted, let key = shared.withLock({ $0.key }), key.job == delivery.job {
       do {
-        switch try delivery.attempt(key, interruption) {
+        switch try outcome(of: delivery, key, interruption) {
         case .delivered:
           return report(.delivered(delivery.name))
         case .refused(let reason):
-          let isStale = shared.withLock { $0.key } != key
-          let again = delivery.insists || isStale
-          if reason != said { report(.refused(delivery.name, reason: reason, again: again)) }
+          refusals += 1
+          let again = delivery.insists || refusals < Self.refusalLimit
+          if reason != said || !again { report(.refused(delivery.name, reason: reason, again: again)) }
           said = reason
           guard again else { return }
-          pause(isStale ? .milliseconds(100) : retryPause, interruption)
+          pause(refusals < Self.refusalLimit ? .milliseconds(300) : retryPause, interruption)
         }
       } catch is CommunicationError {
         pause(.milliseconds(200), interruption)
@@ -121,6 +128,16 @@ final class Outbox: Sendable {
         if !interruption.isInterrupted { report(.failed(key, error)) }
         return
       }
+    }
+  }
+
+  private func outcome(
+    of delivery: Delivery, _ key: GenerationKey, _ interruption: Interruption
+  ) throws -> Delivery.Outcome {
+    do {
+      return try delivery.attempt(key, interruption)
+    } catch let error as CommunicationError where error.code == .refused {
+      return .refused(reason: error.message)
     }
   }
 

@@ -1,4 +1,5 @@
 // Everything that a worker can be told, with its defaults. Precedence: flag > TEMPER_* > scheduler variable > probe.
+import Communication
 import Foundation
 
 /// How a worker is set up; the flags of `temper-worker` fill it.
@@ -9,6 +10,8 @@ public struct WorkerConfiguration: Sendable, Hashable {
   public var name: String
   /// Threads that compute.
   public var threads: Int
+  /// What the kernels run on, shown by `temper workers`.
+  public var instructionSet: String
   /// The address that peers on other machines reach this worker at; loopback keeps the mesh on this machine.
   public var dataInterface: String
   /// Folder for the sockets of peers on this machine.
@@ -21,18 +24,22 @@ public struct WorkerConfiguration: Sendable, Hashable {
   /// Memberwise, with the defaults of a worker on the coordinator's machine.
   public init(
     coordinator: String = "tcp://127.0.0.1:7070", name: String = WorkerConfiguration.defaultName, threads: Int,
-    dataInterface: String = "127.0.0.1",
+    instructionSet: String = "", dataInterface: String = "127.0.0.1",
     runtimeDirectory: String = WorkerConfiguration.defaultRuntimeDirectory(environment: [:]), once: Bool = false,
     coordinatorTimeout: Duration = .seconds(60)
   ) {
     self.coordinator = coordinator
     self.name = name
     self.threads = threads
+    self.instructionSet = instructionSet
     self.dataInterface = dataInterface
     self.runtimeDirectory = runtimeDirectory
     self.once = once
     self.coordinatorTimeout = coordinatorTimeout
   }
+
+  /// The release that this program is; the coordinator refuses workers of another one, which might compute other bits.
+  public static let programVersion = "0.1.0"
 
   /// host-pid.
   public static var defaultName: String {
@@ -69,5 +76,44 @@ public struct WorkerConfiguration: Sendable, Hashable {
         code: .usage, message: "'\(text)' is not a number of threads", hint: "give 1...1024", location: origin)
     }
     return count
+  }
+}
+
+extension WorkerConfiguration {
+  /// Who this worker is, for the coordinator; a fresh incarnation each time.
+  func hello(_ mesh: PeerMesh) -> WireWorkerHello {
+    var hello = WireWorkerHello()
+    hello.incarnation = UUID().uuidString
+    hello.name = name
+    hello.threads = UInt32(threads)
+    hello.dataEndpoint = mesh.dataEndpoint
+    hello.ipcEndpoint = mesh.ipcEndpoint
+    hello.host = HostIdentity.current
+    hello.instructionSet = instructionSet
+    hello.version = Self.programVersion
+    hello.processIdentifier = UInt32(ProcessInfo.processInfo.processIdentifier)
+    return hello
+  }
+
+  /// Makes the folder for ipc sockets, open to this user only.
+  ///
+  /// - Throws: `WorkerError` `usage` when it cannot be made or belongs to somebody else.
+  func makeRuntimeDirectory() throws(WorkerError) -> String {
+    var information = stat()
+    if mkdir(runtimeDirectory, 0o700) != 0, errno != EEXIST {
+      throw runtimeDirectoryError("cannot be made: \(String(cString: strerror(errno)))")
+    }
+    guard lstat(runtimeDirectory, &information) == 0, information.st_mode & S_IFMT == S_IFDIR else {
+      throw runtimeDirectoryError("is no folder")
+    }
+    guard information.st_uid == getuid(), information.st_mode & 0o022 == 0 else {
+      throw runtimeDirectoryError("is open to other users")
+    }
+    return runtimeDirectory
+  }
+
+  private func runtimeDirectoryError(_ message: String) -> WorkerError {
+    WorkerError(
+      code: .usage, message: message, hint: "give another folder with --runtime-directory", location: runtimeDirectory)
   }
 }

@@ -58,11 +58,11 @@ public struct WorkerError: Error, Sendable, CustomStringConvertible {
   /// What a process that ends with this error should exit with.
   public var exitCode: Int32 {
     switch code {
-    case .usage: ExitCode.usage
-    case .data, .damagedState: ExitCode.data
-    case .specification: ExitCode.configuration
-    case .communication: ExitCode.unreachable
-    default: ExitCode.software
+    case .usage: WorkerExit.usage
+    case .data, .damagedState: WorkerExit.data
+    case .specification: WorkerExit.configuration
+    case .communication: WorkerExit.unreachable
+    default: WorkerExit.software
     }
   }
 }

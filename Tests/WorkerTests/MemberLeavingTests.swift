@@ -64,7 +64,7 @@ struct MemberLeavingTests {
     var bench = MemberBench()
     bench.welcome()
     bench.train(together)
-    _ = bench.on(.linkDown)
+    _ = bench.on(.linkDown(reason: "closed"))
     #expect(bench.on(.signal(name: "SIGTERM")) == [.interrupt(reason: "SIGTERM"), .exit(code: 75)])
   }
 
@@ -81,7 +81,7 @@ struct MemberLeavingTests {
     var bench = MemberBench()
     bench.welcome()
     bench.train(alone)
-    _ = bench.on(.linkDown)
+    _ = bench.on(.linkDown(reason: "closed"))
     #expect(bench.wait(.seconds(600)) == [])
     _ = bench.on(.trained(alone.key))
     #expect(bench.wait(.seconds(59)) == [])

@@ -140,7 +140,7 @@ struct MemberMachineTests {
     var bench = MemberBench()
     bench.welcome()
     bench.train(first)
-    #expect(bench.on(.linkDown) == [])
+    #expect(bench.on(.linkDown(reason: "closed")) == [])
     #expect(bench.wait(.seconds(600)) == [])
     #expect(bench.machine.phase == .training)
     #expect(bench.on(.peerLost(first.key, rank: 1, evidence: "gone")) == [.interrupt(reason: "lost rank 1")])
@@ -153,7 +153,7 @@ struct MemberMachineTests {
     var bench = MemberBench()
     bench.welcome()
     _ = bench.on(.begin(first))
-    _ = bench.on(.linkDown)
+    _ = bench.on(.linkDown(reason: "closed"))
     #expect(bench.on(.formed(first.key, step: 5)) == [])
     if ready {
       _ = bench.on(.synchronize(first.key, Synchronization(step: 5, source: .checkpoint)))

@@ -69,12 +69,13 @@ struct OutboxTests {
     outbox.enter(first)
     outbox.add(delivery("a", log: log) { _, _ in .refused(reason: "disk full") })
     outbox.add(
-      delivery("b", insists: true, log: log) { count, _ in count < 3 ? .refused(reason: "disk full") : .delivered })
+      delivery("b", insists: true, log: log) { count, _ in count < 5 ? .refused(reason: "disk full") : .delivered })
     #expect(log.wait { $0.last == "b settled" })
     let expected =
-      ["a for generation 1", "a: disk full, again false", "a settled", "b for generation 1"]
-      + ["b: disk full, again true", "b for generation 1", "b for generation 1", "b settled"]
-    #expect(log.all == expected, "the same reason is said once")
+      ["a for generation 1", "a: disk full, again true", "a for generation 1", "a for generation 1"]
+      + ["a: disk full, again false", "a settled", "b for generation 1", "b: disk full, again true"]
+      + Array(repeating: "b for generation 1", count: 4) + ["b settled"]
+    #expect(log.all == expected, "the same reason is said once, and when it is given up")
   }
 
   @Test("tries again under the next generation when it was fenced out")

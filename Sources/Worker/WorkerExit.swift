@@ -1,7 +1,7 @@
 // Exit codes (design, 7.5; sysexits.h): what a scheduler should do next with this worker.
 
 /// How the process ended, for cron, systemd, Slurm and Kubernetes.
-public enum ExitCode {
+public enum WorkerExit {
   /// Done, or nothing to do.
   public static let success: Int32 = 0
   /// Wrong usage: do not restart.

@@ -1,0 +1,43 @@
+// The reductions of a step over the members of a generation: Training's Reducer on Communication's AllReduce.
+import Communication
+import Training
+
+/// Finishes sums, maxima and gathers of one generation over its mesh.
+final class ClusterReducer: Reducer {
+  private let mesh: PeerMesh
+  private let allReduce: AllReduce
+  private var step: UInt64 = 0
+
+  /// Prepares a formed mesh.
+  ///
+  /// - Parameters:
+  ///   - plan: what a step reduces, the same on all ranks.
+  ///   - ranges: the virtual shards by rank.
+  ///   - shardCount: V.
+  /// - Throws: `CommunicationError` `misuse` when ranges and mesh do not belong together.
+  init(mesh: PeerMesh, plan: ReductionPlan, ranges: [Range<Int>], shardCount: Int) throws {
+    self.mesh = mesh
+    let layout = try ReductionLayout(
+      sumCount: plan.sumCount, buckets: plan.buckets, maximumCount: plan.maximumCount)
+    allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: ranges, shardCount: shardCount)
+  }
+
+  func begin(
+    step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
+    maxima: UnsafeMutablePointer<Float>
+  ) throws {
+    if let failure = mesh.failure { throw failure }
+    self.step = step
+    allReduce.begin(step: step, pieces: pieces, result: result, maxima: maxima)
+  }
+
+  func submit(bucket: Int) { allReduce.submit(bucket: bucket) }
+
+  func submitMaxima() { allReduce.submitMaxima() }
+
+  func wait() throws { try allReduce.wait() }
+
+  func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) throws -> [UInt8] {
+    try mesh.allGather(step: step, block: own, byteCounts: byteCounts)
+  }
+}

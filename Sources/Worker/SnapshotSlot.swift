@@ -1,0 +1,25 @@
+// One copy of the training state, for the checkpoint that is being written while the steps go on.
+import Dispatch
+import Training
+
+/// Room for one snapshot: the training thread fills it, the outbox empties it.
+///
+/// `@unchecked Sendable` because the semaphore hands the buffer from one thread to the other.
+final class SnapshotSlot: @unchecked Sendable {
+  private let free = DispatchSemaphore(value: 1)
+  private var buffer: TrainingState?
+
+  /// Copies a state, waiting at most `patience` for the snapshot before to be written.
+  ///
+  /// - Returns: the copy, to be given back with `release`; nil when the one before is still needed.
+  func take(of state: TrainingState, plan: JobPlan, patience: Duration) -> TrainingState? {
+    guard free.wait(timeout: .now() + .microseconds(patience.microseconds)) == .success else { return nil }
+    let copy = buffer ?? state.makeSnapshotBuffer(plan: plan)
+    buffer = copy
+    state.copySnapshot(into: copy)
+    return copy
+  }
+
+  /// Gives the copy back.
+  func release() { free.signal() }
+}

@@ -1,0 +1,77 @@
+// One member's course through a generation: steps, and what is due after them. The main path is `run`.
+import Communication
+import Foundation
+import JobSpec
+import Training
+
+/// Trains from the state's step to the end of the job, unless the generation ends first; runs on the training thread.
+final class TrainingLoop {
+  let run: GenerationRun
+  let memory: JobMemory
+  let trainer: Trainer
+  let services: WorkerServices
+  let milestones: Milestones
+  private let reporter: ProgressReporter
+  private let reducer: ClusterReducer
+  private let ownImageCount: Int
+  var lastCheckpoint: Int?
+  private var isLeader: Bool { run.assignment.rank == 0 }
+
+  init(run: GenerationRun, memory: JobMemory, trainer: Trainer, services: WorkerServices) throws {
+    self.run = run
+    self.memory = memory
+    self.trainer = trainer
+    self.services = services
+    let plan = memory.plan
+    milestones = Milestones(plan.spec, stepsPerEpoch: plan.stepsPerEpoch)
+    reporter = ProgressReporter(run: run, plan: plan, tell: services.tell)
+    reducer = try ClusterReducer(
+      mesh: services.mesh, plan: plan.reduction, ranges: run.ranges, shardCount: plan.spec.training.virtualShards)
+    ownImageCount = run.ranges[run.assignment.rank].count * plan.spec.training.shardSize
+  }
+
+  /// Trains to the end.
+  ///
+  /// - Parameter startsFromCheckpoint: the state came from a checkpoint, which need not be written again.
+  /// - Returns: whether the job's last step is done; false when asked to save and stop.
+  /// - Throws: what ends the generation for this member. The state is that of the last committed step.
+  func train(startsFromCheckpoint: Bool) throws -> Bool {
+    let state = trainer.state
+    if startsFromCheckpoint { lastCheckpoint = state.committedStep }
+    if isLeader { try tellResultsAgain() }
+    try settle(state.committedStep)
+    while !milestones.isEnd(state.committedStep) {
+      try run.interruption.check()
+      if run.isSavingRequested {
+        if isLeader { _ = try checkpoint(state.committedStep, .beforeLeaving) }
+        return false
+      }
+      services.board.activity = .training
+      let start = ContinuousClock.now
+      let report = try trainer.step(reducer)
+      memory.clock.note(epoch: report.epoch, ContinuousClock.now - start)
+      services.board.count(step: UInt64(report.step), images: ownImageCount)
+      if isLeader { reporter.note(report) }
+      try settle(report.step)
+    }
+    return true
+  }
+
+  /// Does what is due with `step` steps committed; all members agree on it.
+  private func settle(_ step: Int) throws {
+    let isEnd = milestones.isEnd(step)
+    // The checkpoint first: it travels while the evaluation computes.
+    var final: CheckpointUpload?
+    if isLeader, milestones.wantsCheckpoint(at: step) { final = try checkpoint(step, isEnd ? .final : .regular) }
+    if let epoch = milestones.evaluation(at: step) { try evaluate(epoch, step) }
+    if isEnd, isLeader, let final { try finish(step, final) }
+  }
+
+  private func evaluate(_ epoch: Int, _ step: Int) throws {
+    services.board.activity = .evaluating
+    let metrics = try trainer.evaluate(reducer)
+    memory.results[epoch] = metrics
+    if isLeader { try tell(metrics) }
+    reporter.resume()
+  }
+}
