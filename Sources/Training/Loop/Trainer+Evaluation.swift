@@ -1,0 +1,41 @@
+// Evaluation by all members together.
+
+import Data
+import JobSpec
+import Quantization
+
+extension Trainer {
+  /// Evaluates the test split: the float model and, once there are scales, the int8 model.
+  ///
+  /// Each rank computes some blocks of the split; the logits are gathered, so every rank returns the same metrics.
+  ///
+  /// - Parameter reducer: gathers over all members; every rank calls with its own.
+  /// - Throws: what the reducer throws when a member is lost.
+  public func evaluate(_ reducer: any Reducer) throws -> EpochMetrics {
+    let step = state.committedStep
+    let phase = plan.phase(atStep: max(0, step - 1))
+    return EpochMetrics(
+      epoch: phase.epoch, step: step, phase: phase.precision, usesWeightAverage: state.average != nil,
+      float: try metrics(of: state.floatModel(plan: plan), reducer),
+      int8: state.isQuantized ? try metrics(of: state.quantizedModel(plan: plan), reducer) : nil)
+  }
+
+  private func metrics(of model: DeployedModel, _ reducer: any Reducer) throws -> ClassificationMetrics {
+    let samples = dataset.test
+    let classCount = plan.data.classNames.count
+    let blocks = Evaluation.ranges(
+      sampleCount: samples.count, batchSize: plan.spec.evaluation.batchSize, worldSize: ranges.count)
+    let own = try Evaluation.logits(of: model, on: samples, range: blocks[rank], spec: plan.spec, pool: pool)
+    let bytes = try own.withUnsafeBytes { own in
+      try reducer.gather(own, byteCounts: blocks.map { $0.count * classCount * MemoryLayout<Float>.size })
+    }
+    let logits = bytes.withUnsafeBytes { bytes in
+      (0..<samples.count * classCount).map {
+        bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Float>.size, as: Float.self)
+      }
+    }
+    return ClassificationMetrics(
+      Predictions(logits: logits, labels: samples.labels, classCount: classCount), classNames: plan.data.classNames,
+      rareClasses: plan.spec.data.rareClasses)
+  }
+}
