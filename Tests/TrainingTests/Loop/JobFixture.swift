@@ -2,16 +2,18 @@
 
 import Graph
 import JobSpec
-import Training
 
 @testable import Data
+@testable import Training
 
 /// Small jobs and data.
 enum JobFixture {
   static let classNames = ["plain", "bars", "spot"]
 
   /// 64 training and 24 test images of three classes that differ in brightness and texture.
-  static func dataset() -> InMemoryDataset {
+  static func dataset() -> InMemoryDataset { cachedDataset }
+
+  private static func makeDataset() -> InMemoryDataset {
     let train = samples(count: 64, tag: 1)
     let test = samples(count: 24, tag: 2)
     return InMemoryDataset(
@@ -50,6 +52,22 @@ enum JobFixture {
   static func plan(_ spec: JobSpec = spec()) throws -> JobPlan {
     try JobPlan(spec: spec, data: JobPlan.DataShape(dataset().manifest))
   }
+
+  /// The initial state of a plan; weights are drawn once, because that takes longest in debug builds.
+  static func initialState(_ plan: JobPlan) throws -> TrainingState {
+    let state = TrainingState(plan: plan)
+    state.weights.copy(from: weights)
+    state.average?.weights.copy(from: weights)
+    state.average?.statistics.copy(from: state.statistics)
+    return state
+  }
+
+  private static let weights: [Float] = {
+    guard let state = try? TrainingState.initial(plan: plan()) else { return [] }
+    return state.weights.values
+  }()
+
+  private static let cachedDataset = makeDataset()
 
   private static func samples(count: Int, tag: Int) -> SampleSet {
     let noise = LoopGolden.uniform(tag, count: count * 144)

@@ -32,7 +32,7 @@ enum Members {
     let outcomes = Mutex<[Int: Result<Outcome, any Error>]>([:])
     let group = DispatchGroup()
     for rank in ranges.indices {
-      let state = try TrainingState.initial(plan: plan)
+      let state = try JobFixture.initialState(plan)
       start?.copySnapshot(into: state)
       group.enter()
       Thread {

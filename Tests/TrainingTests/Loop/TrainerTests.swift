@@ -11,10 +11,15 @@ import Testing
     [0..<4, 4..<8], [0..<3, 3..<8], [0..<1, 1..<5, 5..<8], [0..<2, 2..<4, 4..<6, 6..<8],
   ]
 
+  /// Seven steps of one member, and their evaluation.
+  static let alone = Result {
+    try Members.train(JobFixture.spec(), ranges: [0..<8], until: 7, evaluating: true)
+  }
+
   @Test("any split over members gives the same bits through FP16 and quantized phases", arguments: splits)
   func anySplit(_ ranges: [Range<Int>]) throws {
     let spec = JobFixture.spec()
-    let alone = try Members.train(spec, ranges: [0..<8], until: 7, evaluating: true)
+    let alone = try Self.alone.get()
     let shared = try Members.train(spec, ranges: ranges, until: 7, evaluating: true)
     #expect(shared.state.differences(from: alone.state) == [])
     #expect(shared.reports == alone.reports)
@@ -37,7 +42,7 @@ import Testing
       let straight = try Members.train(spec, ranges: [0..<8], until: 6)
       let before = try Members.train(spec, ranges: [0..<8], until: pause)
       let (model, state) = before.state.tensors()
-      let restored = try TrainingState.initial(plan: plan)
+      let restored = try JobFixture.initialState(plan)
       try restored.restore(model: model, state: state, step: pause)
       let after = try Members.train(spec, ranges: [0..<3, 3..<8], until: 6, from: restored)
       #expect(after.state.differences(from: straight.state) == [], "paused at step \(pause)")
@@ -49,7 +54,7 @@ import Testing
     let spec = JobFixture.spec()
     let plan = try JobFixture.plan(spec)
     for failing in [2, 4] {
-      let state = try TrainingState.initial(plan: plan)
+      let state = try JobFixture.initialState(plan)
       let trainer = try Trainer(
         plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
       let hub = InProcessHub(plan: plan.reduction, shardCount: 8, worldSize: 1, failingStep: UInt64(failing))
@@ -68,7 +73,7 @@ import Testing
   @Test("an FP16 step whose gradient overflows is skipped, halves the scale and changes no weight")
   func overflow() throws {
     let spec = JobFixture.spec { $0.training.lossScale.initial = 0x1p24 }
-    let start = try TrainingState.initial(plan: JobFixture.plan(spec))
+    let start = try JobFixture.initialState(JobFixture.plan(spec))
     let after = try Members.train(spec, ranges: [0..<4, 4..<8], until: 1)
     #expect(after.reports[0].isSkipped)
     #expect(after.state.lossScale == LossScale(value: 0x1p23, goodSteps: 0))
