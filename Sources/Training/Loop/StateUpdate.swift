@@ -16,6 +16,7 @@ final class StateUpdate {
   private let plan: JobPlan
   private let pool: ThreadPool
   private let optimizer: Optimizer
+  private let batchNormMomentum: Float
   private let finiteParts: UnsafeMutablePointer<Bool>
   private var task: Task?
   private var checkWork: ((Int, Int) -> Void) = { _, _ in }
@@ -26,6 +27,7 @@ final class StateUpdate {
     self.plan = plan
     self.pool = pool
     optimizer = Optimizer(plan.spec.training.optimizer, layout: plan.layout)
+    batchNormMomentum = plan.batchNormMomentum
     finiteParts = .allocate(capacity: pool.threadCount)
     finiteParts.initialize(repeating: true, count: pool.threadCount)
     // Made once: a closure per step would be an allocation per step.
@@ -48,7 +50,8 @@ final class StateUpdate {
       step: Optimizer.Step(learningRate: learningRate, update: state.updates + 1, gradientScale: 1 / lossScale))
     defer { task = nil }
     pool.run(checkWork)
-    let isFinite = (0..<pool.threadCount).allSatisfy { finiteParts[$0] }
+    var isFinite = true
+    for part in 0..<pool.threadCount { isFinite = isFinite && finiteParts[part] }
     var nextLossScale = state.lossScale
     if phase.precision == .fp16 {
       nextLossScale.update(
@@ -98,7 +101,7 @@ final class StateUpdate {
   private func updateStatistics(_ buffers: StepBuffers, _ state: TrainingState) {
     let batch = buffers.sum.pointer + plan.reduction.statisticsRange.lowerBound
     let share = 1 / Float(plan.spec.training.virtualShards)
-    let momentum = plan.batchNormMomentum
+    let momentum = batchNormMomentum
     let running = state.statistics.pointer
     for index in 0..<state.statistics.count {
       running[index] = (1 - momentum) * running[index] + momentum * (batch[index] * share)

@@ -78,7 +78,9 @@ public struct Optimizer: Sendable {
     weights: FloatVector, gradient: UnsafePointer<Float>, moments: [FloatVector], step: Step, part: Int, of parts: Int
   ) {
     let learningRate = Float(step.learningRate)
-    for segment in segments {
+    // Not `for segment in segments`: without optimization the array's iterator allocates at every turn.
+    for index in segments.indices {
+      let segment = segments[index]
       let offset = segment.range.lowerBound
       switch spec.method {
       case .sgd:

@@ -1,6 +1,7 @@
 // The step loop allocates nothing after warm-up (issue 2), in either phase.
 
 import AllocationCounter
+import Data
 import Testing
 
 @testable import Training
@@ -34,6 +35,7 @@ import Testing
     let labels = UnsafeMutablePointer<Int32>.allocate(capacity: 16)
     defer { labels.deallocate() }
     let batch = BatchLoader.Batch(input: input.pointer, labels: labels)
+    withExtendedLifetime(input) { batches.assemble(step: 2, slots: 0..<16, into: batch) }
     let before = temper_thread_allocation_count()
     withExtendedLifetime(input) { batches.assemble(step: 3, slots: 0..<16, into: batch) }
     #expect(temper_thread_allocation_count() - before == 0)
