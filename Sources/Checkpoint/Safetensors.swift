@@ -1,6 +1,6 @@
 // Tensors as safetensors files (https://github.com/huggingface/safetensors): 8 bytes with the length of a JSON header, the
-// header, the data. Written as the reference implementation does: widest element type first, then by name, header padded to 8
-// bytes, so that the same tensors always make the same bytes and every tensor is aligned to its element.
+// header, the data. Written byte for byte as the reference implementation does: element types in its order, wide ones first, then
+// names; header padded to 8 bytes. So the same tensors always make the same file, and every tensor is aligned to its element.
 
 import Foundation
 public import Graph
@@ -27,7 +27,8 @@ public enum Safetensors {
   /// - Throws: `misuse` when two tensors have the same name, or one is called `__metadata__`.
   public static func encode(_ tensors: [NamedTensor], metadata: [String: String] = [:]) throws -> [UInt8] {
     let sorted = tensors.sorted {
-      ($1.elementType.byteCount, $0.name) < ($0.elementType.byteCount, $1.name)
+      let (left, right) = (place(of: $0.elementType), place(of: $1.elementType))
+      return left == right ? $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) : left < right
     }
     var names: Set<String> = ["__metadata__"]
     var fields: [String] = []
@@ -132,11 +133,15 @@ public enum Safetensors {
     CheckpointError(.damaged, message, hint: "use another copy of the file", location: location)
   }
 
+  /// Element types in the order in which the reference implementation writes them.
   private static let codes: [(NamedTensor.ElementType, String)] = [
-    (.float32, "F32"), (.float16, "F16"), (.int8, "I8"), (.uint8, "U8"), (.int32, "I32"), (.int64, "I64"),
-    (.uint64, "U64"),
+    (.uint64, "U64"), (.int64, "I64"), (.float32, "F32"), (.int32, "I32"), (.float16, "F16"), (.int8, "I8"),
+    (.uint8, "U8"),
   ]
 
+  private static func place(of type: NamedTensor.ElementType) -> Int {
+    codes.firstIndex { $0.0 == type } ?? codes.count
+  }
   private static func code(of type: NamedTensor.ElementType) -> String { codes.first { $0.0 == type }?.1 ?? "" }
   private static func elementType(of code: String) -> NamedTensor.ElementType? { codes.first { $0.1 == code }?.0 }
 
@@ -145,6 +150,11 @@ public enum Safetensors {
     for scalar in text.unicodeScalars {
       switch scalar {
       case "\"", "\\": quoted += "\\\(scalar)"
+      case "\n": quoted += "\\n"
+      case "\r": quoted += "\\r"
+      case "\t": quoted += "\\t"
+      case "\u{8}": quoted += "\\b"
+      case "\u{C}": quoted += "\\f"
       case _ where scalar.value < 32:
         quoted += "\\u" + String(repeating: "0", count: scalar.value < 16 ? 3 : 2) + String(scalar.value, radix: 16)
       default: quoted.unicodeScalars.append(scalar)

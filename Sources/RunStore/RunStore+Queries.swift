@@ -10,6 +10,8 @@ extension RunStore {
     public var generations: [JobID: GenerationRecord] = [:]
     /// The workers that are members of those generations.
     public var workers: [WorkerRecord] = []
+    /// The incarnations of everybody who was ever a member of each of those jobs.
+    public var alumni: [JobID: Set<String>] = [:]
     /// The complete checkpoints of each job that is not over, by ascending step.
     public var checkpoints: [JobID: [CheckpointRecord]] = [:]
     /// The highest worker number ever given, 0 for none.
@@ -33,6 +35,7 @@ extension RunStore {
           members.formUnion(generation.members.map(\.worker))
         }
         snapshot.checkpoints[job.id] = try checkpoints(of: job.id, in: database)
+        snapshot.alumni[job.id] = try alumni(of: job.id, in: database)
       }
       snapshot.workers = try members.sorted().map { try worker($0, in: database) }
       snapshot.lastWorker = try UInt64.fetchOne(database, sql: "SELECT MAX(id) FROM worker") ?? 0
@@ -147,6 +150,13 @@ extension RunStore {
       id: id, incarnation: row["incarnation"], name: row["name"], host: row["host"], threads: row["threads"],
       instructionSet: row["instructionSet"], version: row["version"], processIdentifier: row["processIdentifier"],
       dataEndpoint: row["dataEndpoint"], ipcEndpoint: row["ipcEndpoint"])
+  }
+
+  private func alumni(of job: JobID, in database: Database) throws -> Set<String> {
+    try String.fetchSet(
+      database,
+      sql: "SELECT incarnation FROM member JOIN worker ON worker.id = member.worker WHERE member.job = ?",
+      arguments: [job.rawValue])
   }
 
   private func checkpoints(of job: JobID, in database: Database) throws -> [CheckpointRecord] {

@@ -6,7 +6,8 @@ import Testing
 struct AllReduceTests {
   /// Runs some steps on every rank; what each rank got, bits of the sums and the maxima.
   private func reduce(
-    _ ranks: Ranks, ranges: [Range<Int>], shardCount: Int, layout: ReductionLayout, steps: Int = 2, generation: UInt64 = 1
+    _ ranks: Ranks, ranges: [Range<Int>], shardCount: Int, layout: ReductionLayout, steps: Int = 2,
+    generation: UInt64 = 1
   ) throws -> [[[UInt32]]] {
     try ranks.run(generation: generation) { rank, mesh in
       let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: ranges, shardCount: shardCount)
@@ -88,7 +89,9 @@ struct AllReduceTests {
         allReduce.submitMaxima()
         try allReduce.wait()
       }
-      for element in 0..<layout.sumCount where buffers.result[element] != Float(36 * (element % 1_000)) { return element }
+      for element in 0..<layout.sumCount where buffers.result[element] != Float(36 * (element % 1_000)) {
+        return element
+      }
       return -1
     }
     for result in results { #expect(try result.get() == -1, "an element differs") }
@@ -161,7 +164,8 @@ struct AllReduceTests {
     // Whoever sees it first says so; the other may learn it as the reason why the generation ended.
     for message in messages {
       #expect(
-        message.contains("step 14: this member is at step 13") || message.contains("step 13: this member is at step 14"))
+        message.contains("step 14: this member is at step 13") || message.contains("step 13: this member is at step 14")
+      )
     }
   }
 
@@ -174,7 +178,8 @@ struct AllReduceTests {
       var gathered: [[UInt8]] = []
       for step in 0..<2 {
         let block = [UInt8](repeating: UInt8(rank * 16 + step), count: counts[rank])
-        gathered.append(try block.withUnsafeBytes { try mesh.allGather(step: UInt64(step), block: $0, byteCounts: counts) })
+        gathered.append(
+          try block.withUnsafeBytes { try mesh.allGather(step: UInt64(step), block: $0, byteCounts: counts) })
       }
       return gathered
     }

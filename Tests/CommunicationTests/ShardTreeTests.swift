@@ -14,7 +14,8 @@ struct ShardTreeTests {
           for piece in pieces {
             #expect(piece.count & (piece.count - 1) == 0 && piece.first % piece.count == 0)
             let parent = piece.first / (2 * piece.count) * 2 * piece.count
-            #expect(piece.count == shardCount || parent < from || parent + 2 * piece.count > to, "\(piece) could be larger")
+            #expect(
+              piece.count == shardCount || parent < from || parent + 2 * piece.count > to, "\(piece) could be larger")
           }
         }
       }

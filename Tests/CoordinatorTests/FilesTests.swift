@@ -68,6 +68,7 @@ final class Scratch {
     let scratch = try Scratch()
     try scratch.write("secret", [9])
     try scratch.write("set/folder/x", [9])
+    try scratch.write("set/.hidden", [9])
     try scratch.write("job/log.txt", [9])
     try FileManager.default.createSymbolicLink(
       atPath: scratch.path + "/set/link", withDestinationPath: scratch.path + "/secret")

@@ -188,6 +188,19 @@ import Testing
     #expect(bench.generations.count == 1)
   }
 
+  @Test("a member that saves to a full disk, and those that wait for it, are not hanging")
+  func saving() {
+    var (bench, _) = training()
+    bench.scripted[ConnectionID(1)] = nil
+    bench.scripted[ConnectionID(2)] = nil
+    for _ in 0..<3_000 {
+      bench.send(.pulse(ConnectionID(1), Pulse(stamp: stamp(1), committedStep: 9, phase: "saving")))
+      bench.send(.pulse(ConnectionID(2), Pulse(stamp: stamp(1), committedStep: 9, phase: "idle")))
+      bench.wait(.milliseconds(250))
+    }
+    #expect(bench.generations.count == 1)
+  }
+
   @Test("workers that leave cost the job nothing, however often")
   func leaving() {
     var bench = Bench()

@@ -1,4 +1,5 @@
 // Shard ranges, the restart budget and the step clock: values without surroundings.
+import Communication
 import Coordinator
 import Testing
 
@@ -34,6 +35,16 @@ import Testing
     "pieces are the maximal aligned subtrees of a range",
     arguments: [(0..<8, 1), (0..<3, 2), (3..<6, 2), (1..<8, 3), (5..<6, 1), (1..<7, 4), (6..<8, 1), (0..<7, 3)])
   func pieceCount(range: Range<Int>, count: Int) { #expect(ShardPlanner.pieceCount(of: range) == count) }
+
+  @Test("pieces are counted as Communication cuts them")
+  func piecesOfCommunication() {
+    for first in 0..<32 {
+      for end in first + 1...32 {
+        let pieces = ShardTree.pieces(of: first..<end, shardCount: 32)
+        #expect(ShardPlanner.pieceCount(of: first..<end) == pieces.count)
+      }
+    }
+  }
 
   @Test("a budget pays for five restarts, each after a longer wait, and a committed step fills it up")
   func budget() {

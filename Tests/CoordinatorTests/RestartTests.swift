@@ -23,6 +23,7 @@ import Testing
       WorkerRecord(id: WorkerID($0), incarnation: "i\($0)", name: "host-\($0)")
     }
     snapshot.checkpoints = [JobID(1): [checkpoint(200), checkpoint(300)]]
+    snapshot.alumni = [JobID(1): ["i7", "i8"]]
     snapshot.lastWorker = 8
     return snapshot
   }
@@ -128,6 +129,22 @@ import Testing
     var bench = restarted(over)
     bench.hello(7, stamp: stamp, step: 320)
     #expect(bench.lastOrder(7) == .end(stamp, reason: "job 1 is cancelled", jobOver: true))
+  }
+
+  @Test("a worker that trained another coordinator's job of the same number must drop its state")
+  func foreignState() {
+    var bench = restarted(snapshot())
+    bench.hello(40, stamp: Stamp(job: JobID(1), generation: 2), step: 5)
+    #expect(
+      bench.lastOrder(40)
+        == .end(
+          Stamp(job: JobID(1), generation: 2),
+          reason: "this coordinator never gave generation 2 of job 1 to this worker", jobOver: true))
+    bench.hello(41, stamp: Stamp(job: JobID(9), generation: 2), step: 5)
+    guard case .end(_, _, jobOver: true) = bench.lastOrder(41) else {
+      Issue.record("told \(String(describing: bench.lastOrder(41)))")
+      return
+    }
   }
 
   @Test("a job whose stored spec this version cannot read fails and says so")

@@ -69,6 +69,7 @@ final class TemporaryDirectory {
     #expect(again.generations == [JobID(1): expected])
     #expect(again.workers == [worker(3), worker(4)])
     #expect(again.checkpoints == [JobID(1): [checkpoint]])
+    #expect(again.alumni == [JobID(1): ["incarnation-3", "incarnation-4"]])
     #expect(again.lastWorker == 4)
   }
 

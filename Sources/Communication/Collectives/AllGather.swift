@@ -1,6 +1,7 @@
 // All-gather of blocks of different sizes: logits of an evaluation, say. Every rank sends its block to every other, in frames of 1 MiB.
 
-final class GatherOperation: CollectiveOperation, @unchecked Sendable {  // one thread at a time: the caller until begin, then the mesh
+// @unchecked Sendable because one thread has it at a time: the caller until begin, then the mesh thread.
+final class GatherOperation: CollectiveOperation, @unchecked Sendable {
   let gate = Gate()
   let job: UInt64
   let generation: UInt64

@@ -10,7 +10,8 @@ struct ReduceBuffers: @unchecked Sendable {  // lent to the mesh thread from beg
   var maxima: UnsafeMutablePointer<Float>
 }
 
-final class ReduceOperation: CollectiveOperation, @unchecked Sendable {  // one thread at a time: the caller until begin, then the mesh
+// @unchecked Sendable because one thread has it at a time: the caller until begin, then the mesh thread.
+final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
   let gate = Gate()
   var job: UInt64 { membership.job }
   var generation: UInt64 { membership.generation }
@@ -20,7 +21,7 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {  // one 
   private struct Granule {
     var owner: Int
     var range: Range<Int>
-    /// Of the granules of this rank: partial sums of other ranks that have not come. Of the others: 1 until the result came.
+    /// Of this rank's granules, the partial sums of other ranks that have not come; of the others, 1 until the result came.
     var missing = 0
   }
 

@@ -5,7 +5,9 @@
 public struct ReductionLayout: Sendable, Hashable {
   /// Floats in the sum vector: gradients, BatchNorm statistics, loss and counts.
   public let sumCount: Int
-  /// Element ranges of the sum vector; together they cover it once, in any order. Buckets of 1 to 4 MiB overlap best.
+  /// Element ranges of the sum vector; together they cover it once, in any order.
+  ///
+  /// Buckets of 1 to 4 MiB overlap best.
   public let buckets: [Range<Int>]
   /// Floats in the vector of which the maximum over ranks is taken; at most `maximumLimit`.
   public let maximumCount: Int

@@ -46,7 +46,9 @@ public struct ShardTree: Sendable {
     return next == shardCount
   }
 
-  /// One addition of two subtrees. Operands below the piece count are pieces; the others are results of earlier steps.
+  /// One addition of two subtrees.
+  ///
+  /// Operands below the piece count are pieces; the others are results of earlier steps.
   struct Addition: Hashable {
     var left: Int
     var right: Int

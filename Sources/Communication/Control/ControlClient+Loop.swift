@@ -113,6 +113,7 @@ final class ControlClientLoop {
       let wasConnected = shared.link != .down
       shared.link = .down
       shared.outbox.removeAll()
+      shared.greetings.removeAll()
       shared.lastTrouble = trouble
       for number in shared.pending.keys { shared.pending[number]?.isSent = false }
       return wasConnected
@@ -142,14 +143,16 @@ final class ControlClientLoop {
     }
   }
 
-  /// Sends what is accepted: the outbox in order, then requests that this connection has not carried yet.
+  /// Sends what is accepted: greetings, then the outbox in order, then requests that this connection has not carried yet.
   private func flush() {
     guard let socket else { return }
     let (outgoing, isGreeting) = client.shared.withLock { shared -> ([WireEnvelope], Bool) in
       guard shared.link != .down else { return ([], false) }
-      var outgoing = shared.outbox
-      shared.outbox.removeAll()
+      var outgoing = shared.greetings
+      shared.greetings.removeAll()
       guard shared.link == .up else { return (outgoing, true) }
+      outgoing += shared.outbox
+      shared.outbox.removeAll()
       for (number, pending) in shared.pending.sorted(by: { $0.key < $1.key }) where !pending.isSent {
         outgoing.append(pending.envelope)
         shared.pending[number]?.isSent = true

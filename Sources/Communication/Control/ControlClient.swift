@@ -60,6 +60,8 @@ public final class ControlClient: Sendable {
 
   struct Shared {
     var link = Link.down
+    /// What the handler of `.connected` sends: goes out before the outbox.
+    var greetings: [WireEnvelope] = []
     var outbox: [WireEnvelope] = []
     var pending: [UInt64: Pending] = [:]
     var nextRequest: UInt64 = 1
@@ -114,8 +116,8 @@ public final class ControlClient: Sendable {
   public func send(_ envelope: WireEnvelope) -> Bool {
     let isOwner = thread.isCurrent
     let isAccepted = shared.withLock {
-      guard !$0.isClosed, $0.link == .up || ($0.link == .greeting && isOwner) else { return false }
-      $0.outbox.append(envelope)
+      guard !$0.isClosed, $0.link != .down else { return false }
+      if $0.link == .greeting && isOwner { $0.greetings.append(envelope) } else { $0.outbox.append(envelope) }
       return true
     }
     if isAccepted && !isOwner { wake.wake() }

@@ -50,8 +50,23 @@ final class ControlServerLoop {
       }
     }
     flush()
+    stopListening()
     monitor.close()
     router.close()
+  }
+
+  /// Frees the ports before `close` returns; closing the socket alone leaves that to libzmq's own time.
+  private func stopListening() {
+    var left = endpoints.count(where: router.unbind)
+    let deadline = ContinuousClock().now + .seconds(1)
+    while left > 0, ContinuousClock().now < deadline {
+      poll.reset(wake: server.wake)
+      poll.add(monitor.pair)
+      poll.wait(.milliseconds(20))
+      while let event = monitor.next() {
+        if event.kind == .closed { left -= 1 }
+      }
+    }
   }
 
   private func deliver(_ event: ControlServer.Event) {

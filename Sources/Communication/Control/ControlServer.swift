@@ -68,8 +68,9 @@ public final class ControlServer: Sendable {
     wake = try WakePipe()
   }
 
-  /// Listens, and calls the handler on the server's thread until `close`. Returns where it listens.
+  /// Listens, and calls the handler on the server's thread until `close`.
   ///
+  /// Returns where it listens.
   /// - Parameter handler: what it captures belongs to the server's thread from now on.
   /// - Throws: `addressInUse` or `badEndpoint`, naming the endpoint; nothing is left listening then.
   @discardableResult
@@ -106,7 +107,9 @@ public final class ControlServer: Sendable {
   /// Counts since the start.
   public var counters: Counters { shared.withLock { $0.counters } }
 
-  /// Sends a message; from any thread, never waits. A peer that is gone is counted, not reported: `.disconnected` tells.
+  /// Sends a message; from any thread, never waits.
+  ///
+  /// A peer that is gone is counted, not reported: `.disconnected` tells.
   public func send(_ envelope: WireEnvelope, to peer: PeerIdentity) {
     command(.send(envelope, peer))
   }
@@ -121,7 +124,9 @@ public final class ControlServer: Sendable {
     if !thread.isCurrent { wake.wake() }
   }
 
-  /// Stops the thread and the socket. Messages that the handler sent before are handed to libzmq, which may still drop them.
+  /// Stops the thread and the socket.
+  ///
+  /// Messages that the handler sent before are handed to libzmq, which may still drop them.
   public func close() {
     let wasRunning = shared.withLock {
       let running = $0.isStarted && !$0.isClosed

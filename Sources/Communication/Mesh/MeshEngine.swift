@@ -20,8 +20,11 @@ final class MeshEngine {
 
   private var operation: (any CollectiveOperation)?
   private var sequence: UInt32 = 0
-  /// Frames of the operation after the present one; a peer can be that far ahead.
+  /// Frames of operations that this member has not begun.
+  ///
+  /// Peers are one ahead at most, unless they need nothing from here.
   private var early: [Frame] = []
+  private static let mostOperationsAhead: UInt32 = 64
 
   /// Waiters of a broken generation, until the ledger is empty.
   private var condemned: [(gate: Gate, error: CommunicationError)] = []
@@ -216,6 +219,7 @@ final class MeshEngine {
       finishForming()
     case .lost(let rank, let evidence): lose(rank, evidence)
     case .frame(let frame): attempt { try receive(frame) }
+    case .garbage: traffic.droppedFrames += 1
     }
   }
 
@@ -245,7 +249,7 @@ final class MeshEngine {
     let number = frame.header.sequence
     if number == sequence, let operation {
       try operation.receive(frame, on: self)
-    } else if number == sequence + 1 {
+    } else if number > sequence, number - sequence <= Self.mostOperationsAhead {
       early.append(frame)
     } else {
       transport.release(frame)
@@ -304,7 +308,9 @@ final class MeshEngine {
     attempt {
       try operation.begin(sequence: sequence, on: self)
       // In the order they came: links keep theirs, and a gather relies on it.
-      while !early.isEmpty { try operation.receive(early.removeFirst(), on: self) }
+      while let index = early.firstIndex(where: { $0.header.sequence == sequence }) {
+        try operation.receive(early.remove(at: index), on: self)
+      }
     }
   }
 

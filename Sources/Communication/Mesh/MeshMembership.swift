@@ -72,6 +72,6 @@ public struct MeshTraffic: Sendable, Hashable {
   public var sentFrames: UInt64 = 0
   /// Frames that were used.
   public var receivedFrames: UInt64 = 0
-  /// Frames of another generation, or of links that never introduced themselves; dropped.
+  /// Frames of another generation or of links that never introduced themselves, and garbage; dropped.
   public var droppedFrames: UInt64 = 0
 }

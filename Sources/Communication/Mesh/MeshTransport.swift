@@ -21,6 +21,8 @@ enum TransportEvent {
   case lost(rank: Int, evidence: String)
   /// A frame came; whoever takes it releases it.
   case frame(Frame)
+  /// Something came that is no frame of ours; it is dropped already.
+  case garbage
 }
 
 /// Frames that were given to the transport without copying and not handed back yet.

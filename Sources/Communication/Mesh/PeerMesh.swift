@@ -106,7 +106,9 @@ public final class PeerMesh: Sendable {
   /// The membership of the last `form`, also after it ended.
   public var membership: MeshMembership? { shared.withLock { $0.membership } }
 
-  /// Why the last generation is over for this member; nil while it lives. For a training thread to look at between layers.
+  /// Why the last generation is over for this member; nil while it lives.
+  ///
+  /// For a training thread to look at between layers.
   public var failure: CommunicationError? { shared.withLock { $0.failure } }
 
   /// Bytes and frames so far.
@@ -135,7 +137,9 @@ public final class PeerMesh: Sendable {
     command(.end(job: job, generation: generation, reason: reason))
   }
 
-  /// Ends what is under way and closes the sockets. Waiters throw `closed`.
+  /// Ends what is under way and closes the sockets.
+  ///
+  /// Waiters throw `closed`.
   public func close() {
     let wasOpen = shared.withLock { shared in
       let wasOpen = !shared.isClosed

@@ -192,7 +192,9 @@ final class ZeroMQTransport: MeshTransport {
     }
   }
 
-  /// Takes one message: identity, header, payload; anything else is dropped. Returns false when there is none.
+  /// Takes one message: identity, header, payload; anything else is dropped.
+  ///
+  /// Returns false when there is none.
   private func receive(_ deliver: (TransportEvent) -> Void) -> Bool {
     let part = messages.take()
     guard receivePart(part) else {
@@ -212,6 +214,7 @@ final class ZeroMQTransport: MeshTransport {
     else {
       while zmq_msg_more(part) != 0 && receivePart(part) {}
       messages.give(part)
+      deliver(.garbage)
       return true
     }
     let payload = UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part))

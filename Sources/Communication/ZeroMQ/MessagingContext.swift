@@ -3,8 +3,12 @@
 import CZeroMQ
 
 /// The process's one ZeroMQ context; sockets are made from it and its I/O threads move their bytes.
-public final class MessagingContext: @unchecked Sendable {  // the pointer never changes, and libzmq contexts are thread-safe
-  /// The context of this process. It lives until the process ends: every socket has LINGER 0, so nothing waits for it.
+///
+/// @unchecked Sendable because the pointer never changes, and libzmq's contexts are thread-safe.
+public final class MessagingContext: @unchecked Sendable {
+  /// The context of this process.
+  ///
+  /// It lives until the process ends: every socket has LINGER 0, so nothing waits for it.
   public static let shared = MessagingContext()
 
   let raw: UnsafeMutableRawPointer

@@ -89,7 +89,9 @@ struct PollSet {
     items.append(zmq_pollitem_t(socket: socket.raw, fd: 0, events: events, revents: 0))
   }
 
-  /// Waits until something is ready or the time is over; nil waits for ever. What is ready is found by trying.
+  /// Waits until something is ready or the time is over; nil waits for ever.
+  ///
+  /// What is ready is found by trying.
   mutating func wait(_ timeout: Duration?) {
     let milliseconds = timeout.map { max(0, Int($0.wholeMilliseconds) + 1) } ?? -1
     _ = zmq_poll(&items, Int32(items.count), milliseconds)

@@ -98,11 +98,14 @@ final class Socket {
     precondition(result == 0, "zmq_setsockopt(ROUTING_ID): \(Self.lastError)")
   }
 
-  /// Listens at an endpoint; `tcp://interface:*` takes a free port below 32768. Returns where it listens.
+  /// Listens at an endpoint; `tcp://interface:*` takes a free port below 32768.
+  ///
+  /// Returns where it listens.
   ///
   /// - Throws: `addressInUse`, `badEndpoint` or `system`, each naming the endpoint.
   func bind(_ endpoint: String) throws -> String {
     checkOwner()
+    try Self.checkSyntax(endpoint)
     if endpoint.hasSuffix(":*") {
       return try bindFreePort(String(endpoint.dropLast()))
     }
@@ -122,6 +125,12 @@ final class Socket {
     }
   }
 
+  /// Begins to stop listening at an endpoint; the monitor says `closed` when it is done.
+  func unbind(_ endpoint: String) -> Bool {
+    checkOwner()
+    return zmq_unbind(raw, endpoint) == 0
+  }
+
   /// Ports outside the ephemeral range (32768 and up), where a connecting socket could meet itself (libzmq #4599).
   private static let ports = 20_000..<30_000
 
@@ -136,12 +145,28 @@ final class Socket {
     throw CommunicationError(.addressInUse, "no free port in \(Self.ports)", location: prefix)
   }
 
+  /// libzmq reports some malformed endpoints with whatever error came before, so they are found here.
+  private static func checkSyntax(_ endpoint: String) throws {
+    if endpoint.hasPrefix("inproc://") { return }
+    if endpoint.hasPrefix("ipc:///"), endpoint.utf8.count <= 6 + 107 { return }
+    if endpoint.hasPrefix("tcp://"), let colon = endpoint.lastIndex(of: ":"),
+      endpoint.distance(from: endpoint.startIndex, to: colon) > 6
+    {
+      let port = endpoint[endpoint.index(after: colon)...]
+      if port == "*" || (1...65_535).contains(Int(port) ?? 0) { return }
+    }
+    throw CommunicationError(
+      .badEndpoint, "it is not an endpoint",
+      hint: "give tcp://ADDRESS:PORT, or ipc:///ABSOLUTE/PATH of at most 107 characters",
+      location: endpoint)
+  }
+
   func connect(_ endpoint: String) throws {
     checkOwner()
+    try Self.checkSyntax(endpoint)
     guard zmq_connect(raw, endpoint) == 0 else {
       throw CommunicationError(
-        .badEndpoint, "cannot connect there: \(Self.lastError)",
-        hint: "give tcp://HOST:PORT or ipc:///ABSOLUTE/PATH", location: endpoint)
+        .badEndpoint, "cannot connect there: \(Self.lastError)", hint: "check the address", location: endpoint)
     }
   }
 
@@ -159,6 +184,7 @@ final class Socket {
   }
 
   /// The next whole message, at most `maximumParts` parts of it kept, and the descriptor of the connection it came by.
+  ///
   /// nil when there is none; never waits.
   func receive(maximumParts: Int) -> (parts: [[UInt8]], partCount: Int, descriptor: Int32)? {
     checkOwner()

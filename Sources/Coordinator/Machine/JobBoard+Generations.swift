@@ -11,6 +11,7 @@ extension JobBoard {
     job.record.generation = record.number
     job.stage = .generation(Membership(record, announced: job.newestCheckpoint, at: now))
     job.clock.pause()
+    job.alumni.formUnion(chosen.compactMap { workers[$0]?.record.incarnation })
     jobs[id] = job
     persist(.generationBegan(record))
     let plan = zip(chosen, ranges).map { "\($0) shards \($1.lowerBound)..<\($1.upperBound)" }

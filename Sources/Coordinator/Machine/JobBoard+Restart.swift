@@ -18,6 +18,7 @@ extension JobBoard {
       var job = Job(
         record: record, settings: settings[record.id] ?? JobSettings(), stage: .over,
         checkpoints: snapshot.checkpoints[record.id] ?? [])
+      job.alumni = snapshot.alumni[record.id] ?? []
       job.committedStep = job.newestCheckpoint?.step ?? 0
       jobs[record.id] = job
       guard !record.state.isOver else { continue }

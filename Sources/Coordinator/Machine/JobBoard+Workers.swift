@@ -55,12 +55,19 @@ extension JobBoard {
     if let stamp = introduction.stamp { dismiss(id, from: stamp) }
   }
 
-  /// Tells a worker that what it works on is over.
+  /// Tells a worker that what it works on is over; it keeps its state only if that can be one of ours.
   private mutating func dismiss(_ id: WorkerID, from stamp: Stamp) {
-    let state = jobs[stamp.job]?.record.state
-    let over = state?.isOver ?? true
-    let reason = over ? "\(stamp.job) is \(state?.rawValue ?? "unknown")" : "\(stamp) is over"
-    send(.end(stamp, reason: reason, jobOver: over), to: id)
+    let reason: String
+    let dropsState: Bool
+    if let job = jobs[stamp.job], let worker = workers[id], job.alumni.contains(worker.record.incarnation) {
+      dropsState = job.record.state.isOver
+      reason = dropsState ? "\(stamp.job) is \(job.record.state.rawValue)" : "\(stamp) is over"
+    } else {
+      // The job of another coordinator, or of another directory: the number says nothing here.
+      dropsState = true
+      reason = "this coordinator never gave \(stamp) to this worker"
+    }
+    send(.end(stamp, reason: reason, jobOver: dropsState), to: id)
   }
 
   /// The worker behind a connection, noted as heard; strangers, who have yet to say hello, are counted and ignored.

@@ -85,6 +85,8 @@ package struct JobBoard: Sendable {
     let settings: JobSettings
     var stage: Stage
     var checkpoints: [CheckpointRecord] = []
+    /// Incarnations that were ever members: only they can hold a state of this job.
+    var alumni: Set<String> = []
     var budget = RestartBudget()
     /// How often peers lost each worker, though it was alive, since the last committed step.
     var accusations: [WorkerID: Int] = [:]
@@ -132,7 +134,7 @@ package struct JobBoard: Sendable {
     }
     lastStep = clock
     let now = local(clock)
-    let before = jobs.mapValues { ($0.record.state, $0.record.reason) }
+    let before = jobs.compactMapValues { $0.record.state.isOver ? nil : ($0.record.state, $0.record.reason) }
     handle(event, at: now)
     if case .tick = event { watch(at: now) }
     schedule(at: now)

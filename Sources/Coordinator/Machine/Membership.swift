@@ -118,17 +118,22 @@ package struct Membership: Sendable {
   ///
   /// - Parameter hang: the patience with one training step.
   func stalled(hang: Duration, at now: Instant) -> Duration? {
-    members.filter { now - $0.unchangedSince > patience(with: $0, hang: hang) }.map { now - $0.unchangedSince }.max()
+    members.filter { member in patience(with: member, hang: hang).map { now - member.unchangedSince > $0 } ?? false }
+      .map { now - $0.unchangedSince }.max()
   }
 
-  private func patience(with member: Member, hang: Duration) -> Duration {
+  /// nil for whoever waits for others or for a disk.
+  private func patience(with member: Member, hang: Duration) -> Duration? {
     switch phase {
-    case .gathering: member.position == nil ? hang : .seconds(600)
-    case .checking: .seconds(600)
-    case .synchronizing: member.isReady ? .seconds(600) : max(hang, .seconds(60))
-    // The first step also packs weights, warms caches and has no median yet; an evaluation has no steps.
-    case .training where !hasStepped: max(hang, .seconds(60))
-    case .training: member.activity.hasPrefix("training") ? hang : .seconds(600)
+    case .gathering: return member.position == nil ? hang : nil
+    case .checking: return nil
+    case .synchronizing: return member.isReady ? nil : max(hang, .seconds(60))
+    case .training:
+      // An evaluation has no steps to measure it by.
+      if member.activity.hasPrefix("evaluating") { return .seconds(600) }
+      guard member.activity.hasPrefix("training") else { return nil }
+      // The first step also packs weights, warms caches and has no median yet.
+      return hasStepped ? hang : max(hang, .seconds(60))
     }
   }
 }

@@ -16,13 +16,10 @@ extension TrainingLowering {
       emitNormalizationGradients(fused, gradient, residual: residual, relu: relu)
     case .fakeQuantize: emitFakeQuantizeGradient(fused, gradient)
     case .relu, .add(relu: true):
+      guard !isMaskedByReader(fused.output.id) else { return emitSourceGradients(fused, gradient) }
       let activation = backwardFloat(fused.output.id)
-      let count = value.count
-      builder.emit("\(fused.node.name) mask gradient", using: [gradient, activation]) { part, parts in
-        kernels.reluBackward(
-          gradient.floats, activation: activation.floats, count: count, gradientInput: gradient.floats,
-          accumulate: false, part: part, of: parts)
-      }
+      emitReLUMask(
+        "\(fused.node.name) mask gradient", gradient, activation: activation, perShard: value.countPerShard)
       emitSourceGradients(fused, gradient)
     case .add(relu: false): emitSourceGradients(fused, gradient)
     case .maxPool, .globalAveragePool, .upsampleNearest: emitResamplingGradient(fused, gradient)
@@ -34,21 +31,21 @@ extension TrainingLowering {
     let layer = convolutions[fused.node.id]!
     let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, localPieces)
     let input = backwardFloat(fused.sources[0])
-    builder.emit("\(fused.node.name) weight gradient", using: [input, gradient]) { part, parts in
+    builder.emit(
+      "\(fused.node.name) weight gradient", using: [input, gradient], completing: [layer.weightEntry.range]
+    ) { part, parts in
       kernels.convolveWeightGradient(
         plan, samplesPerShard: samplesPerShard, pieces: pieces.buffer, input: input.floats,
         gradientOutput: gradient.floats, gradients: layer.weightGradients.pointers, part: part, of: parts)
     }
-    markWritten(layer.weightEntry.range)
     if let entry = layer.biasEntry, let table = layer.biasGradients {
       let geometry = plan.geometry
       let rows = samplesPerShard * geometry.outputHeight * geometry.outputWidth
-      builder.emit("\(fused.node.name) bias gradient", using: [gradient]) { part, parts in
+      builder.emit("\(fused.node.name) bias gradient", using: [gradient], completing: [entry.range]) { part, parts in
         kernels.biasGradient(
           gradient.floats, rowsPerShard: rows, channels: geometry.outputChannels, pieces: pieces.buffer,
           outputs: table.pointers, part: part, of: parts)
       }
-      markWritten(entry.range)
     }
     guard let packed = layer.packedGradient else { return }
     let (target, accumulate) = gradientTarget(values[fused.sources[0]]!)
@@ -65,57 +62,56 @@ extension TrainingLowering {
     let value = values[fused.output.id]!
     let layer = normalizations[fused.node.id]!
     let name = fused.node.name
-    let (shards, rows, channels, count) = (shardCount, layer.rowsPerShard, layer.channels, value.count)
+    let (shards, rows, channels, perShard) = (shardCount, layer.rowsPerShard, layer.channels, value.countPerShard)
     let input = backwardFloat(fused.sources[0])
     // With a residual the masked gradient is needed as such; without, the kernels mask on the way.
     var activation: Tensor?
-    if relu {
+    if relu, !isMaskedByReader(fused.output.id) {
       let result = backwardFloat(fused.output.id)
       if residual == nil {
         activation = result
       } else {
-        builder.emit("\(name) mask gradient", using: [gradient, result]) { part, parts in
-          kernels.reluBackward(
-            gradient.floats, activation: result.floats, count: count, gradientInput: gradient.floats,
-            accumulate: false, part: part, of: parts)
-        }
+        emitReLUMask("\(name) mask gradient", gradient, activation: result, perShard: perShard)
       }
     }
     let sums = builder.floats("\(name) sums", count: shards * channels)
     let normalizedSums = builder.floats("\(name) normalized sums", count: shards * channels)
     let read = [input, gradient, layer.mean, layer.variance, sums, normalizedSums] + (activation.map { [$0] } ?? [])
-    builder.emit("\(name) sums", using: read) { part, parts in
+    builder.emitShardwise("\(name) sums", using: read) { share in
+      let (start, first) = (share.start(perShard), share.start(channels))
       kernels.batchNormBackwardReduce(
-        input.floats, gradient: gradient.floats, activation: activation.map { UnsafePointer($0.floats) },
-        rowsPerShard: rows, shards: shards, channels: channels, mean: layer.mean.floats,
-        variance: layer.variance.floats, epsilon: layer.epsilon, sumGradient: sums.floats,
-        sumGradientNormalized: normalizedSums.floats, part: part, of: parts)
+        input.floats + start, gradient: gradient.floats + start,
+        activation: activation.map { UnsafePointer($0.floats + start) }, rowsPerShard: rows,
+        shards: share.shards.count, channels: channels, mean: layer.mean.floats + first,
+        variance: layer.variance.floats + first, epsilon: layer.epsilon, sumGradient: sums.floats + first,
+        sumGradientNormalized: normalizedSums.floats + first, part: share.part, of: share.parts)
     }
-    let (pieces, step) = (localPieces, step)
-    builder.emitSerial("\(name) parameter gradients", using: [sums, normalizedSums]) {
+    let pieces = localPieces
+    builder.emitSerialLater(
+      "\(name) parameter gradients", using: [sums, normalizedSums],
+      completing: [layer.scaleEntry.range, layer.shiftEntry.range]
+    ) {
       kernels.combineShards(
         normalizedSums.floats, count: channels, pieces: pieces.buffer, outputs: layer.scaleGradients.pointers, part: 0,
         of: 1)
       kernels.combineShards(
         sums.floats, count: channels, pieces: pieces.buffer, outputs: layer.shiftGradients.pointers, part: 0, of: 1)
-      // Frozen statistics do not depend on the batch: the gradient has no terms through them.
-      if step.frozenStatistics != nil {
-        sums.floats.update(repeating: 0, count: shards * channels)
-        normalizedSums.floats.update(repeating: 0, count: shards * channels)
-      }
     }
-    markWritten(layer.scaleEntry.range)
-    markWritten(layer.shiftEntry.range)
 
     let source = values[fused.sources[0]]!
-    let inPlace = residual == nil
-    let target = inPlace ? gradient : contribution(to: source)
-    builder.emit("\(name) input gradient", using: read + [target]) { part, parts in
+    let target = residual == nil ? gradient : contribution(to: source)
+    builder.emitShardwise("\(name) input gradient", using: read + [target]) { [step] share in
+      let (start, first) = (share.start(perShard), share.start(channels))
+      // Frozen statistics do not depend on the batch: the gradient has no terms through them.
+      let isFrozen = step.frozenStatistics != nil
       kernels.batchNormBackwardInput(
-        input.floats, gradient: gradient.floats, activation: activation.map { UnsafePointer($0.floats) },
-        rowsPerShard: rows, shards: shards, channels: channels, mean: layer.mean.floats,
-        variance: layer.variance.floats, epsilon: layer.epsilon, gamma: layer.scale.floats, sumGradient: sums.floats,
-        sumGradientNormalized: normalizedSums.floats, gradientInput: target.floats, part: part, of: parts)
+        input.floats + start, gradient: gradient.floats + start,
+        activation: activation.map { UnsafePointer($0.floats + start) }, rowsPerShard: rows,
+        shards: share.shards.count, channels: channels, mean: layer.mean.floats + first,
+        variance: layer.variance.floats + first, epsilon: layer.epsilon, gamma: layer.scale.floats,
+        sumGradient: isFrozen ? layer.zeros.floats : sums.floats + first,
+        sumGradientNormalized: isFrozen ? layer.zeros.floats : normalizedSums.floats + first,
+        gradientInput: target.floats + start, part: share.part, of: share.parts)
     }
     give(target, to: source, isRounded: false)
     if let residual { give(gradient, to: values[residual]!, isRounded: value.gradientIsRounded) }
@@ -124,15 +120,18 @@ extension TrainingLowering {
   /// Both inputs of a sum have its gradient: the second gets a copy, the first the tensor itself.
   private mutating func emitSourceGradients(_ fused: FusedNode, _ gradient: Tensor) {
     let value = values[fused.output.id]!
-    let count = value.count
+    let perShard = value.countPerShard
     for id in fused.sources.dropFirst() where values[id]!.requiresGradient {
       let (target, accumulate) = gradientTarget(values[id]!)
-      builder.emit("\(fused.node.name) copy gradient", using: [gradient, target]) { part, parts in
-        if accumulate {
-          kernels.accumulate(gradient.floats, count: count, into: target.floats, part: part, of: parts)
-        } else {
-          let range = count * part / parts..<count * (part + 1) / parts
-          (target.floats + range.lowerBound).update(from: gradient.floats + range.lowerBound, count: range.count)
+      let label = "\(fused.node.name) copy gradient"
+      if accumulate {
+        emitAccumulate(label, gradient, into: target, perShard: perShard)
+        continue
+      }
+      builder.emitShardwise(label, using: [gradient, target]) { share in
+        let start = share.start(perShard)
+        forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { block, count in
+          (target.floats + start + block).update(from: gradient.floats + start + block, count: count)
         }
       }
     }
@@ -148,7 +147,7 @@ extension TrainingLowering {
     switch fused.kind {
     case .maxPool(let maxPool):
       let geometry = PoolingGeometry(maxPool, input: shape)
-      let argmax = values[fused.output.id]!.mask!
+      let argmax = values[fused.output.id]!.argmax!
       builder.emit(label, using: [gradient, argmax, target]) { part, parts in
         kernels.maxPoolBackward(
           geometry, samples: samples, gradientOutput: gradient.floats, argmax: argmax.uint8s,

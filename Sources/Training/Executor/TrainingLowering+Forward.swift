@@ -15,12 +15,30 @@ extension TrainingLowering {
     }
   }
 
+  /// Scales of integer products: those of the input, by observer, times those of the weights.
+  mutating func emitProductScales() {
+    let layers = fused.compactMap { convolutions[$0.node.id] }.filter { $0.productScales != nil }
+    guard !layers.isEmpty else { return }
+    builder.emitSerial("product scales", using: []) { [step] in
+      for layer in layers {
+        guard let observer = layer.inputObserver, let weights = layer.weightScales, let products = layer.productScales
+        else { continue }
+        let inputScale = step.activationScales[observer]
+        for channel in 0..<layer.plan.geometry.outputChannels {
+          products.floats[channel] = inputScale * weights.floats[channel]
+        }
+      }
+    }
+  }
+
   private mutating func emitInput(_ fused: FusedNode) {
     let value = values[fused.output.id]!
-    let (float, count, step) = (makeFloat(value), value.count, step)
-    builder.emit("input", using: [float]) { part, parts in
-      let range = count * part / parts..<count * (part + 1) / parts
-      (float.floats + range.lowerBound).update(from: step.input + range.lowerBound, count: range.count)
+    let (float, perShard, step) = (makeFloat(value), value.countPerShard, step)
+    builder.emitShardwise("input", using: [float]) { share in
+      let start = share.start(perShard)
+      forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { block, count in
+        (float.floats + start + block).update(from: step.input + start + block, count: count)
+      }
     }
     finishForward(value)
   }
@@ -28,17 +46,11 @@ extension TrainingLowering {
   private mutating func emitConvolution(_ fused: FusedNode) {
     let value = values[fused.output.id]!
     let layer = convolutions[fused.node.id]!
-    let (plan, samples, step) = (layer.plan, samples, step)
-    let (label, channels) = ("\(fused.node.name) forward", layer.plan.geometry.outputChannels)
-    if let observer = layer.inputObserver, let packed = layer.packedInt8, let scales = layer.productScales,
-      let weightScales = layer.weightScales
-    {
+    let (plan, samples) = (layer.plan, samples)
+    let label = "\(fused.node.name) forward"
+    if let packed = layer.packedInt8, let scales = layer.productScales {
       let input = values[fused.sources[0]]!.int8!
       let output = makeFloat(value)
-      builder.emitSerial("\(fused.node.name) product scales", using: []) {
-        let inputScale = step.activationScales[observer]
-        for channel in 0..<channels { scales.floats[channel] = inputScale * weightScales.floats[channel] }
-      }
       builder.emit(label, using: [input, output]) { part, parts in
         kernels.convolveInt8(
           plan, samples: samples, input: input.int8s, packed: packed.bytes, scales: scales.floats,
@@ -62,25 +74,29 @@ extension TrainingLowering {
     let input = forwardFloat(fused.sources[0])
     let residual = residual.map { forwardFloat($0) }
     let output = makeFloat(value)
-    let (shards, rows, channels, step) = (shardCount, layer.rowsPerShard, layer.channels, step)
+    let (rows, channels, perShard, step) = (layer.rowsPerShard, layer.channels, value.countPerShard, step)
     let (mean, variance) = (layer.mean, layer.variance)
-    builder.emit("\(fused.node.name) statistics", using: [input, mean, variance]) { part, parts in
+    builder.emitShardwise("\(fused.node.name) statistics", using: [input, mean, variance]) { share in
       guard let frozen = step.frozenStatistics else {
+        let first = share.start(channels)
         return kernels.batchNormStatistics(
-          input.floats, rowsPerShard: rows, shards: shards, channels: channels, mean: mean.floats,
-          variance: variance.floats, part: part, of: parts)
+          input.floats + share.start(perShard), rowsPerShard: rows, shards: share.shards.count, channels: channels,
+          mean: mean.floats + first, variance: variance.floats + first, part: share.part, of: share.parts)
       }
-      for shard in shards * part / parts..<shards * (part + 1) / parts {
+      for shard in share.shards where share.part == 0 {
         (mean.floats + shard * channels).update(from: frozen + layer.runningMeanOffset, count: channels)
         (variance.floats + shard * channels).update(from: frozen + layer.runningVarianceOffset, count: channels)
       }
     }
     let using = [input, mean, variance, output] + (residual.map { [$0] } ?? [])
-    builder.emit("\(fused.node.name) forward", using: using) { part, parts in
+    builder.emitShardwise("\(fused.node.name) forward", using: using) { share in
+      let (start, first) = (share.start(perShard), share.start(channels))
       kernels.batchNormForward(
-        input.floats, rowsPerShard: rows, shards: shards, channels: channels, mean: mean.floats,
-        variance: variance.floats, epsilon: layer.epsilon, gamma: layer.scale.floats, beta: layer.shift.floats,
-        residual: residual.map { UnsafePointer($0.floats) }, relu: relu, output: output.floats, part: part, of: parts)
+        input.floats + start, rowsPerShard: rows, shards: share.shards.count, channels: channels,
+        mean: mean.floats + first, variance: variance.floats + first, epsilon: layer.epsilon,
+        gamma: layer.scale.floats, beta: layer.shift.floats,
+        residual: residual.map { UnsafePointer($0.floats + start) },
+        relu: relu, output: output.floats + start, part: share.part, of: share.parts)
     }
     finishForward(value)
   }
@@ -89,23 +105,28 @@ extension TrainingLowering {
     let value = values[fused.output.id]!
     let inputs = fused.sources.map { forwardFloat($0) }
     let (input, output) = (inputs[0], makeFloat(value))
-    let (samples, count, source) = (samples, value.count, graph[fused.sources[0]].shape)
+    let (samples, perShard, source) = (samples, value.countPerShard, graph[fused.sources[0]].shape)
     let label = "\(fused.node.name) forward"
     switch fused.kind {
     case .relu:
-      builder.emit(label, using: [input, output]) { part, parts in
-        kernels.reluForward(input.floats, count: count, output: output.floats, part: part, of: parts)
+      builder.emitShardwise(label, using: [input, output]) { share in
+        let start = share.start(perShard)
+        kernels.reluForward(
+          input.floats + start, count: share.count(perShard), output: output.floats + start, part: share.part,
+          of: share.parts)
       }
     case .add(let relu):
       let other = inputs[1]
-      builder.emit(label, using: [input, other, output]) { part, parts in
+      builder.emitShardwise(label, using: [input, other, output]) { share in
+        let start = share.start(perShard)
         kernels.add(
-          input.floats, other.floats, count: count, relu: relu, output: output.floats, part: part, of: parts)
+          input.floats + start, other.floats + start, count: share.count(perShard), relu: relu,
+          output: output.floats + start, part: share.part, of: share.parts)
       }
     case .maxPool(let maxPool):
       let geometry = PoolingGeometry(maxPool, input: source)
-      let argmax = builder.tensor("\(fused.node.name) argmax", UInt8.self, count: count)
-      value.mask = argmax
+      let argmax = builder.tensor("\(fused.node.name) argmax", UInt8.self, count: value.count)
+      value.argmax = argmax
       builder.emit(label, using: [input, output, argmax]) { part, parts in
         kernels.maxPoolForward(
           geometry, samples: samples, input: input.floats, output: output.floats, argmax: argmax.uint8s, part: part,

@@ -72,6 +72,8 @@ final class NormalizationLayer {
   /// Statistics in use [S, C].
   let mean: Tensor
   let variance: Tensor
+  /// Sums of the gradient under frozen statistics [S, C].
+  let zeros: Tensor
 
   init(_ node: Node, _ batchNorm: BatchNorm, _ lowering: inout TrainingLowering) throws {
     let (name, layout) = (node.name, lowering.layout)
@@ -101,6 +103,7 @@ final class NormalizationLayer {
     shift = lowering.builder.floats("\(name).bias", count: channels, lifetime: .persistent)
     self.mean = lowering.builder.floats("\(name) mean", count: shards * channels)
     self.variance = lowering.builder.floats("\(name) variance", count: shards * channels)
+    zeros = lowering.builder.floats("\(name) zeros", count: shards * channels, lifetime: .persistent)
   }
 }
 

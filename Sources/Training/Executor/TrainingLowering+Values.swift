@@ -16,20 +16,23 @@ extension TrainingLowering {
   /// Ends the computation of a value: in fp16 rounds it, and keeps the halves if the backward pass reads them.
   mutating func finishForward(_ value: Value) {
     guard precision == .fp16, let float = value.float else { return }
-    let count = value.count
-    guard value.isKept else {
-      builder.emit("\(value.node.name) round", using: [float]) { part, parts in
-        kernels.roundToHalf(float.floats, count: count, output: float.floats, part: part, of: parts)
-      }
-      return
-    }
-    let half = builder.tensor("\(value.node.name) half", Float16.self, count: count)
+    let perShard = value.countPerShard
+    guard value.isKept else { return emitRounding("\(value.node.name) round", float, perShard: perShard) }
+    let half = builder.tensor("\(value.node.name) half", Float16.self, count: value.count)
     value.half = half
-    builder.emit("\(value.node.name) round", using: [float, half]) { part, parts in
-      forEachBlock(of: count, part: part, parts: parts) { start, count in
-        kernels.convertToHalf(float.floats + start, count: count, output: half.halves + start, part: 0, of: 1)
-        kernels.convertToFloat(half.halves + start, count: count, output: float.floats + start, part: 0, of: 1)
+    builder.emitShardwise("\(value.node.name) round", using: [float, half]) { share in
+      let (floats, halves) = (float.floats + share.start(perShard), half.halves + share.start(perShard))
+      forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { start, count in
+        kernels.convertToHalf(floats + start, count: count, output: halves + start, part: 0, of: 1)
+        kernels.convertToFloat(halves + start, count: count, output: floats + start, part: 0, of: 1)
       }
+    }
+  }
+
+  private mutating func emitRounding(_ label: String, _ tensor: Tensor, perShard: Int) {
+    builder.emitShardwise(label, using: [tensor]) { share in
+      let floats = tensor.floats + share.start(perShard)
+      kernels.roundToHalf(floats, count: share.count(perShard), output: floats, part: share.part, of: share.parts)
     }
   }
 
@@ -51,9 +54,12 @@ extension TrainingLowering {
       float = dequantized(value)
     } else if let half = value.half {
       float = builder.floats("\(value.node.name) widened", count: value.count)
-      let count = value.count
-      builder.emit("\(value.node.name) widen", using: [half, float]) { part, parts in
-        kernels.convertToFloat(half.halves, count: count, output: float.floats, part: part, of: parts)
+      let perShard = value.countPerShard
+      builder.emitShardwise("\(value.node.name) widen", using: [half, float]) { share in
+        let start = share.start(perShard)
+        kernels.convertToFloat(
+          half.halves + start, count: share.count(perShard), output: float.floats + start, part: share.part,
+          of: share.parts)
       }
     } else {
       float = value.float!
@@ -63,11 +69,13 @@ extension TrainingLowering {
   }
 
   private mutating func dequantized(_ value: Value) -> Tensor {
-    let (int8, observer, count, step) = (value.int8!, value.observer!, value.count, step)
-    let float = builder.floats("\(value.node.name) dequantized", count: count)
-    builder.emit("\(value.node.name) dequantize", using: [int8, float]) { part, parts in
+    let (int8, observer, perShard, step) = (value.int8!, value.observer!, value.countPerShard, step)
+    let float = builder.floats("\(value.node.name) dequantized", count: value.count)
+    builder.emitShardwise("\(value.node.name) dequantize", using: [int8, float]) { share in
+      let start = share.start(perShard)
       kernels.dequantize(
-        int8.int8s, count: count, scale: step.activationScales[observer], output: float.floats, part: part, of: parts)
+        int8.int8s + start, count: share.count(perShard), scale: step.activationScales[observer],
+        output: float.floats + start, part: share.part, of: share.parts)
     }
     return float
   }
@@ -76,10 +84,7 @@ extension TrainingLowering {
   mutating func finishedGradient(_ value: Value) -> Tensor? {
     guard let gradient = value.gradient else { return nil }
     if precision == .fp16, !value.gradientIsRounded {
-      let count = value.count
-      builder.emit("\(value.node.name) round gradient", using: [gradient]) { part, parts in
-        kernels.roundToHalf(gradient.floats, count: count, output: gradient.floats, part: part, of: parts)
-      }
+      emitRounding("\(value.node.name) round gradient", gradient, perShard: value.countPerShard)
       value.gradientIsRounded = true
     }
     return gradient
@@ -93,11 +98,28 @@ extension TrainingLowering {
       value.gradientIsRounded = isRounded
       return
     }
-    let count = value.count
-    builder.emit("\(value.node.name) add gradient", using: [total, gradient]) { part, parts in
-      kernels.accumulate(gradient.floats, count: count, into: total.floats, part: part, of: parts)
-    }
+    emitAccumulate("\(value.node.name) add gradient", gradient, into: total, perShard: value.countPerShard)
     value.gradientIsRounded = false
+  }
+
+  /// Adds a gradient to what is there.
+  mutating func emitAccumulate(_ label: String, _ gradient: Tensor, into total: Tensor, perShard: Int) {
+    builder.emitShardwise(label, using: [total, gradient]) { share in
+      let start = share.start(perShard)
+      kernels.accumulate(
+        gradient.floats + start, count: share.count(perShard), into: total.floats + start, part: share.part,
+        of: share.parts)
+    }
+  }
+
+  /// Clears a gradient where a ReLU's result is not above zero, in place.
+  mutating func emitReLUMask(_ label: String, _ gradient: Tensor, activation: Tensor, perShard: Int) {
+    builder.emitShardwise(label, using: [gradient, activation]) { share in
+      let floats = gradient.floats + share.start(perShard)
+      kernels.reluBackward(
+        floats, activation: activation.floats + share.start(perShard), count: share.count(perShard),
+        gradientInput: floats, accumulate: false, part: share.part, of: share.parts)
+    }
   }
 
   /// The tensor that a stage writes a contribution to, and whether it must add to what is there.

@@ -4,7 +4,8 @@
 //   fp32       one Float tensor, kept until the backward pass has used it.
 //   fp16       a Float tensor rounded to half while the forward pass needs it, a Float16 tensor until the backward pass widens
 //              it again. Only values that the backward pass reads are kept.
-//   quantized  fake-quantized values are int8 and a mask of one bit per element; other values as in fp32.
+//   quantized  fake-quantized values are int8 and a mask of one bit per element, which serves the ReLU in front as well; other
+//              values as in fp32.
 // Gradients are Float tensors (rounded to half in fp16) that live from their first contribution to their last use. A
 // contribution that nobody else needs is handed over, not copied: the gradient of a residual add becomes that of its identity.
 
@@ -35,13 +36,17 @@ struct TrainingLowering {
     let requiresGradient: Bool
     /// Whether the backward pass reads it.
     let isKept: Bool
+    /// Elements of one shard.
+    let countPerShard: Int
     /// Its numbers during the forward pass.
     var float: Tensor?
     /// What is kept in fp16.
     var half: Tensor?
-    /// What is kept of a fake-quantized value.
+    /// What is kept of a fake-quantized value; the mask of every shard starts a new word.
     var int8: Tensor?
     var mask: Tensor?
+    /// What is kept of a max pooling.
+    var argmax: Tensor?
     /// Index of the observer whose scale int8 has.
     var observer: Int?
     /// Its numbers during the backward pass, once widened.
@@ -50,9 +55,13 @@ struct TrainingLowering {
     /// Whether every element of the gradient is a half already.
     var gradientIsRounded = false
 
-    init(node: Node, samples: Int, requiresGradient: Bool, isKept: Bool) {
+    /// Words of one shard's mask.
+    var maskWordsPerShard: Int { (countPerShard + 15) / 16 }
+
+    init(node: Node, assignment: ShardAssignment, requiresGradient: Bool, isKept: Bool) {
       self.node = node
-      count = samples * node.shape.elementCount
+      count = assignment.sampleCount * node.shape.elementCount
+      countPerShard = assignment.samplesPerShard * node.shape.elementCount
       self.requiresGradient = requiresGradient
       self.isKept = isKept
     }
@@ -63,18 +72,16 @@ struct TrainingLowering {
   let reduction: ReductionPlan
   let assignment: ShardAssignment
   let precision: ExecutionPrecision
-  let threadCount: Int
   let fused: [FusedNode]
+  let consumers: [[NodeID]]
   let step: StepInputs
   let localPieces: LocalPieces
-  var builder = ProgramBuilder()
+  var builder: ProgramBuilder
   var values: [NodeID: Value] = [:]
   var convolutions: [NodeID: ConvolutionLayer] = [:]
   var normalizations: [NodeID: NormalizationLayer] = [:]
   var pieceTables: [PieceTable] = []
-  /// Elements of the sum vector and the last stage that writes them.
-  var written: [(range: Range<Int>, stage: Int)] = []
-  /// Ranges that each observer saw, [threads][2], merged at the end of the forward pass.
+  /// Ranges that each observer saw, [shards][parts of a shard][2], merged at the end of the forward pass.
   var observedRanges: [(observer: Int, ranges: Tensor)] = []
 
   var samples: Int { assignment.sampleCount }
@@ -89,8 +96,9 @@ struct TrainingLowering {
     self.reduction = reduction
     self.assignment = assignment
     self.precision = precision
-    self.threadCount = threadCount
+    builder = ProgramBuilder(shardCount: assignment.shards.count, threadCount: threadCount)
     fused = FusedNode.fuse(graph)
+    consumers = graph.consumers()
     step = StepInputs(
       inputCount: assignment.sampleCount * graph[graph.input].shape.elementCount, sampleCount: assignment.sampleCount,
       observerCount: reduction.observerNames.count)
@@ -109,16 +117,20 @@ struct TrainingLowering {
     for node in fused { try declareParameters(of: node) }
 
     emitLoading()
+    builder.flush()
     let loadEnd = builder.stages.count
+    emitProductScales()
     for node in fused { emitForward(node) }
     let logits = try logitsTensor(values[output.node])
     if precision != .calibration { emitLoss(logits: logits, classes: classCount) }
     emitObservedRanges()
     if precision != .calibration { emitStatistics() }
+    builder.flush()
     let forwardEnd = builder.stages.count
     if precision != .calibration {
       emitLossGradient(of: values[output.node]!, logits: logits, classes: classCount)
       for node in fused.reversed() { emitBackward(node) }
+      builder.flush()
       try checkGradients()
     }
     return LoweredTraining(
@@ -135,8 +147,9 @@ struct TrainingLowering {
       case .convolution, .linear: kept.insert(node.sources[0])
       case .normalization(_, _, let relu):
         kept.insert(node.sources[0])
-        if relu { kept.insert(node.output.id) }
-      case .relu, .add(relu: true): kept.insert(node.output.id)
+        if relu, !isMaskedByReader(node.output.id) { kept.insert(node.output.id) }
+      case .relu, .add(relu: true):
+        if !isMaskedByReader(node.output.id) { kept.insert(node.output.id) }
       default: break
       }
     }
@@ -156,8 +169,20 @@ struct TrainingLowering {
         !layout.parameters.filter { $0.parameter.node == node.node.id }.isEmpty
         || node.inputs.contains { values[$0]!.requiresGradient }
       values[node.output.id] = Value(
-        node: node.output, samples: samples, requiresGradient: requiresGradient, isKept: kept.contains(node.output.id))
+        node: node.output, assignment: assignment, requiresGradient: requiresGradient,
+        isKept: kept.contains(node.output.id))
     }
+  }
+
+  /// Whether the mask of the fake-quantize node behind a ReLU holds the ReLU's mask too.
+  ///
+  /// Then the ReLU's result need not be kept: int8 and one bit per element are all that the backward pass reads.
+  func isMaskedByReader(_ relu: NodeID) -> Bool {
+    guard precision == .quantized, consumers[relu.index].count == 1, !graph.outputNodes.contains(relu) else {
+      return false
+    }
+    if case .fakeQuantize = graph[consumers[relu.index][0]].operation { return true }
+    return false
   }
 
   private func logitsTensor(_ value: Value?) throws -> Tensor {
@@ -168,7 +193,7 @@ struct TrainingLowering {
   }
 
   private func checkGradients() throws {
-    for entry in layout.parameters where !written.contains(where: { $0.range == entry.range }) {
+    for entry in layout.parameters where !builder.written.contains(where: { $0.range == entry.range }) {
       throw TrainingError(
         .unsupported, "the loss does not reach this parameter, so it has no gradient", location: entry.parameter.name)
     }
@@ -178,7 +203,7 @@ struct TrainingLowering {
   private func completionStages(after forwardEnd: Int) -> [Int] {
     var latest = forwardEnd
     return reduction.buckets.map { bucket in
-      for entry in written where entry.range.overlaps(bucket) { latest = max(latest, entry.stage + 1) }
+      for entry in builder.written where entry.range.overlaps(bucket) { latest = max(latest, entry.stage + 1) }
       return latest
     }
   }
@@ -188,11 +213,6 @@ struct TrainingLowering {
     let table = PieceTable(offset: offset, pieceCount: assignment.pieces.count)
     pieceTables.append(table)
     return table
-  }
-
-  /// Notes that the stage emitted last wrote this parameter's gradient.
-  mutating func markWritten(_ range: Range<Int>) {
-    written.append((range, builder.stages.count - 1))
   }
 
   /// The place of one of a node's parameters.

@@ -1,5 +1,6 @@
 // The models that a trained job stands for, run over its test split.
 
+import Checkpoint
 import Foundation
 import JobSpec
 import Quantization

@@ -49,7 +49,7 @@ final class LocalCluster {
     }
     logPath = options.directory.appendingPathComponent("processes.log").path
     if !FileManager.default.fileExists(atPath: logPath) {
-      FileManager.default.createFile(atPath: logPath, contents: nil)
+      _ = FileManager.default.createFile(atPath: logPath, contents: nil)
     }
     guard let log = FileHandle(forWritingAtPath: logPath) else {
       throw Failure(.cannotCreate, "cannot write \(logPath)", hint: "check its owner and rights, or use --directory")

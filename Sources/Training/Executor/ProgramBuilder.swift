@@ -1,0 +1,128 @@
+// Collects the stages of a program and the tensors they name.
+//
+// Work that touches one shard at a time (BatchNorm, everything elementwise) comes as shardwise steps. Consecutive ones become one
+// stage in which a thread takes a shard through all steps while its data are in the second-level cache, instead of passing over
+// the whole batch for each. Only convolutions, which want the whole batch, and poolings stand between.
+
+/// The shards a shardwise step works on, and which share of that work: elements of shard s are [s * perShard, (s + 1) * perShard).
+struct ShardShare {
+  let shards: Range<Int>
+  let part: Int
+  let parts: Int
+
+  /// First element of the shards.
+  func start(_ perShard: Int) -> Int { shards.lowerBound * perShard }
+  /// Elements of the shards.
+  func count(_ perShard: Int) -> Int { shards.count * perShard }
+}
+
+/// Collects stages and the tensors they name.
+struct ProgramBuilder {
+  private struct ShardStep {
+    let label: String
+    let work: (ShardShare) -> Void
+  }
+
+  private(set) var stages: [Stage] = []
+  private(set) var tensors: [Tensor] = []
+  /// Elements of the sum vector, and the stage after which they are final.
+  private(set) var written: [(range: Range<Int>, stage: Int)] = []
+  private let shardCount: Int
+  private let threadCount: Int
+  private var pending: [ShardStep] = []
+  private var pendingTensors: [Tensor] = []
+  private var deferred: [(label: String, tensors: [Tensor], completing: [Range<Int>], work: () -> Void)] = []
+
+  /// Starts a program for a batch of shards; a program without shards has one.
+  init(shardCount: Int = 1, threadCount: Int = 1) {
+    self.shardCount = shardCount
+    self.threadCount = threadCount
+  }
+
+  /// Whether each thread takes whole shards; else every shardwise step is a stage that all threads share.
+  private var threadsTakeShards: Bool { shardCount.isMultiple(of: threadCount) }
+  /// Into how many parts a shard's work is cut.
+  var partsPerShard: Int { threadsTakeShards ? 1 : threadCount }
+
+  /// A new tensor of `count` elements of a type.
+  mutating func tensor<Element: BitwiseCopyable>(
+    _ label: String, _ type: Element.Type, count: Int, lifetime: Tensor.Lifetime = .transient
+  ) -> Tensor {
+    let tensor = Tensor(label, byteCount: count * MemoryLayout<Element>.stride, lifetime: lifetime)
+    tensors.append(tensor)
+    return tensor
+  }
+
+  /// A new tensor of floats.
+  mutating func floats(_ label: String, count: Int, lifetime: Tensor.Lifetime = .transient) -> Tensor {
+    tensor(label, Float.self, count: count, lifetime: lifetime)
+  }
+
+  /// Appends a stage that runs in parts on all threads.
+  ///
+  /// - Parameters:
+  ///   - using: every transient tensor that `work` reads or writes; this decides how long its memory is its own.
+  ///   - completing: elements of the sum vector that are final afterwards.
+  mutating func emit(
+    _ label: String, using: [Tensor], completing: [Range<Int>] = [],
+    _ work: @escaping (_ part: Int, _ parts: Int) -> Void
+  ) {
+    flush()
+    append(Stage(label: label, work: work, isSerial: false), using, completing)
+  }
+
+  /// Appends a stage that the caller runs alone.
+  mutating func emitSerial(_ label: String, using: [Tensor], _ work: @escaping () -> Void) {
+    flush()
+    append(Stage(label: label, work: { _, _ in work() }, isSerial: true), using, [])
+  }
+
+  /// Appends work that needs only the shards it is given, and of other tensors only what earlier shardwise steps made of them.
+  mutating func emitShardwise(_ label: String, using: [Tensor], _ work: @escaping (ShardShare) -> Void) {
+    pending.append(ShardStep(label: label, work: work))
+    pendingTensors += using
+  }
+
+  /// Appends a stage that the caller runs alone, behind the shardwise steps that are being collected.
+  mutating func emitSerialLater(
+    _ label: String, using: [Tensor], completing: [Range<Int>], _ work: @escaping () -> Void
+  ) {
+    deferred.append((label, using, completing, work))
+  }
+
+  /// Makes stages of what is collected; call it where a range of stages ends.
+  mutating func flush() {
+    let (steps, shardCount) = (pending, shardCount)
+    if steps.isEmpty {
+      // Nothing to run before what is deferred.
+    } else if threadsTakeShards {
+      let label = steps.map(\.label).joined(separator: ", ")
+      let work = { (part: Int, parts: Int) in
+        for shard in shardCount * part / parts..<shardCount * (part + 1) / parts {
+          for step in steps { step.work(ShardShare(shards: shard..<shard + 1, part: 0, parts: 1)) }
+        }
+      }
+      append(Stage(label: label, work: work, isSerial: false), pendingTensors, [])
+    } else {
+      for step in steps {
+        let work = { (part: Int, parts: Int) in
+          step.work(ShardShare(shards: 0..<shardCount, part: part, parts: parts))
+        }
+        append(Stage(label: step.label, work: work, isSerial: false), pendingTensors, [])
+      }
+    }
+    for stage in deferred {
+      let work = stage.work
+      append(
+        Stage(label: stage.label, work: { _, _ in work() }, isSerial: true), stage.tensors + pendingTensors,
+        stage.completing)
+    }
+    (pending, pendingTensors, deferred) = ([], [], [])
+  }
+
+  private mutating func append(_ stage: Stage, _ using: [Tensor], _ completing: [Range<Int>]) {
+    for tensor in using { tensor.touch(stage: stages.count) }
+    for range in completing { written.append((range, stages.count)) }
+    stages.append(stage)
+  }
+}

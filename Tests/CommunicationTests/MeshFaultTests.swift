@@ -1,0 +1,332 @@
+import CZeroMQ
+import Foundation
+import Testing
+
+@testable import Communication
+
+@Suite("Mesh faults", .serialized)
+struct MeshFaultTests {
+  enum Network: CaseIterable { case memory, ipc, tcp }
+
+  private func layout(_ sumCount: Int = 4_000) throws -> ReductionLayout {
+    try ReductionLayout(sumCount: sumCount, buckets: [sumCount / 2..<sumCount, 0..<sumCount / 2], maximumCount: 3)
+  }
+
+  private func code<Value>(_ result: Result<Value, any Error>) -> CommunicationError.Code? {
+    if case .failure(let error as CommunicationError) = result { return error.code }
+    return nil
+  }
+
+  @Test(
+    "a member lost in the middle of an all-reduce: every survivor throws within a second and names it",
+    arguments: Network.allCases)
+  func lostInTheMiddle(network: Network) throws {
+    let memory = MemoryNetwork()
+    let losses = Ranks.Losses()
+    let ranks: Ranks
+    switch network {
+    case .memory: ranks = try Ranks(3) { rank, _ in try memory.makeMesh(name: "\(rank)") { losses.add(rank, $0) } }
+    case .ipc, .tcp:
+      ranks = try Ranks(3) { rank, _ in
+        try PeerMesh(.init(ipcDirectory: network == .ipc ? NSTemporaryDirectory() : nil)) { losses.add(rank, $0) }
+      }
+    }
+    defer { ranks.close() }
+    let layout = try layout()
+    let died = Recorder<ContinuousClock.Instant>()
+    let results = ranks.run { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<3, 3..<5, 5..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      allReduce.submit(bucket: 0)
+      if rank == 1 {
+        usleep(50_000)
+        died.add(ContinuousClock().now)
+        if network == .memory { memory.kill(name: "1") } else { mesh.close() }
+        return Duration.zero
+      }
+      allReduce.submit(bucket: 1)
+      allReduce.submitMaxima()
+      do {
+        try allReduce.wait()
+        throw CommunicationError(.misuse, "the all-reduce ended without rank 1")
+      } catch let error as CommunicationError where error.code == .peerLost {
+        #expect(error.message.hasPrefix("rank 1"), "\(error)")
+        #expect(mesh.failure?.code == .peerLost)
+        return ContinuousClock().now - died.all[0]
+      }
+    }
+    for rank in [0, 2] { #expect(try results[rank].get() < .seconds(1)) }
+    let reports = losses.all.sorted { $0.rank < $1.rank }
+    #expect(reports.map(\.rank) == [0, 2])
+    for report in reports {
+      #expect(report.loss.rank == 1 && report.loss.job == 7 && report.loss.generation == 1)
+      #expect(report.loss.evidence.contains("connection"))
+    }
+  }
+
+  @Test("a process killed with SIGKILL is found within a second")
+  func killedProcess() async throws {
+    let directory = NSTemporaryDirectory() + "temper-kill-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let mesh = try PeerMesh(.init(ipcDirectory: directory))
+    defer { mesh.close() }
+    let parent = "\(mesh.dataEndpoint) \(mesh.ipcEndpoint)"
+    let outcome = Handover<Result<Double, any Error>>()
+    let layout = try layout()
+    OwnerThread().start(name: "survivor") {
+      outcome.give(Result { try Self.surviveChild(mesh, directory: directory, layout: layout) })
+    }
+    await #expect(processExitsWith: .signal(SIGKILL)) { [directory = directory as String, parent = parent as String] in
+      let child = try PeerMesh(.init(ipcDirectory: directory))
+      try Self.publish("\(child.dataEndpoint) \(child.ipcEndpoint)", at: directory + "/child")
+      let peers = [Self.peer(parent), Self.peer("\(child.dataEndpoint) \(child.ipcEndpoint)")]
+      try child.form(MeshMembership(job: 7, generation: 1, rank: 1, peers: peers), timeout: .seconds(20))
+      let layout = try ReductionLayout(sumCount: 4_000, buckets: [2_000..<4_000, 0..<2_000], maximumCount: 3)
+      let allReduce = try AllReduce(mesh: child, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: 1, step: 0)
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      allReduce.submit(bucket: 0)
+      usleep(50_000)
+      try Self.publish("\(Date().timeIntervalSince1970)", at: directory + "/died")
+      kill(getpid(), SIGKILL)
+    }
+    #expect(try outcome.take().get() < 1)
+  }
+
+  private static func publish(_ text: String, at path: String) throws {
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+  }
+
+  private static func peer(_ endpoints: String) -> MeshPeer {
+    let parts = endpoints.split(separator: " ").map(String.init)
+    return MeshPeer(name: "p", dataEndpoint: parts[0], ipcEndpoint: parts[1], host: HostIdentity.current)
+  }
+
+  /// Forms with the child, and returns how many seconds after its death the all-reduce threw.
+  private static func surviveChild(_ mesh: PeerMesh, directory: String, layout: ReductionLayout) throws -> Double {
+    var child: String?
+    while child == nil {
+      child = try? String(contentsOfFile: directory + "/child", encoding: .utf8)
+      usleep(1_000)
+    }
+    let peers = [peer("\(mesh.dataEndpoint) \(mesh.ipcEndpoint)"), peer(child ?? "")]
+    try mesh.form(MeshMembership(job: 7, generation: 1, rank: 0, peers: peers), timeout: .seconds(20))
+    let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+    let buffers = Buffers(allReduce, layout, rank: 0, step: 0)
+    allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+    for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+    allReduce.submitMaxima()
+    do {
+      try allReduce.wait()
+      throw CommunicationError(.misuse, "the all-reduce ended without its peer")
+    } catch let error as CommunicationError where error.code == .peerLost {
+      let died = Double(try String(contentsOfFile: directory + "/died", encoding: .utf8)) ?? 0
+      return Date().timeIntervalSince1970 - died
+    }
+  }
+
+  @Test("end wakes a waiter at once with the reason, and the next generation works", arguments: Network.allCases)
+  func endAndNext(network: Network) throws {
+    let ranks = network == .memory ? try Ranks.inMemory(2) : try Ranks.overZeroMQ(2, ipc: network == .ipc)
+    defer { ranks.close() }
+    let layout = try layout()
+    let bothWait = Recorder<Int>()
+    let ended = ranks.run { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      for bucket in 0..<2 where rank == 0 { allReduce.submit(bucket: bucket) }
+      bothWait.add(rank)
+      #expect(bothWait.wait { $0.count == 2 })
+      mesh.end(job: 7, generation: 1, reason: "w1 leaves")
+      while mesh.failure == nil { usleep(100) }
+      try allReduce.wait()
+    }
+    for result in ended {
+      #expect(code(result) == .generationEnded)
+      if case .failure(let error) = result { #expect("\(error)".hasSuffix("error: w1 leaves")) }
+    }
+    let next = ranks.run(generation: 2) { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<2, 2..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+      allReduce.submitMaxima()
+      try allReduce.wait()
+      return buffers.sums.map(\.bitPattern)
+    }
+    let expected = (0..<layout.sumCount).map { Reference.node(0, 8, $0).bitPattern }
+    for result in next { #expect(try result.get() == expected) }
+    #expect(ranks.losses.all.isEmpty, "leaving a generation is no loss of a peer")
+  }
+
+  @Test("a generation that was ended before it formed does not form; a newer one does")
+  func endedBeforeForming() throws {
+    let ranks = try Ranks.inMemory(2)
+    defer { ranks.close() }
+    for mesh in ranks.meshes { mesh.end(job: 7, generation: 3, reason: "over") }
+    #expect(ranks.run(generation: 3) { _, _ in }.allSatisfy { code($0) == .generationEnded })
+    #expect(ranks.run(generation: 4) { _, _ in }.allSatisfy { code($0) == nil })
+  }
+
+  @Test("forming without a member gives up after the time-out and names it", arguments: [Network.ipc, .tcp])
+  func formingTimesOut(network: Network) throws {
+    let ranks = try Ranks.overZeroMQ(2, ipc: network == .ipc)
+    defer { ranks.close() }
+    var peers = ranks.peers()
+    peers.append(MeshPeer(name: "w-9", dataEndpoint: "tcp://127.0.0.1:19998"))
+    let results = inParallel(2) { [peers] rank in
+      let membership = MeshMembership(job: 1, generation: 1, rank: rank, peers: peers)
+      try ranks.meshes[rank].form(membership, timeout: .milliseconds(400))
+    }
+    for result in results {
+      #expect(code(result) == .timedOut)
+      if case .failure(let error) = result {
+        #expect("\(error)".contains("2 of 3 members linked after 0.4 s; missing: rank 2 (w-9)"))
+      }
+    }
+  }
+
+  @Test("frames of an ended generation are dropped and counted")
+  func oldGeneration() throws {
+    let ranks = try Ranks.inMemory(2)
+    defer { ranks.close() }
+    let layout = try layout()
+    let left = Recorder<Int>()
+    let results = ranks.run { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      if rank == 0 {
+        mesh.end(job: 7, generation: 1, reason: "told earlier")
+        while mesh.failure == nil { usleep(100) }
+        left.add(0)
+        return
+      }
+      #expect(left.wait { $0.count == 1 })
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      allReduce.submit(bucket: 0)
+      usleep(50_000)
+      mesh.end(job: 7, generation: 1, reason: "told later")
+      while mesh.failure == nil { usleep(100) }
+      try allReduce.wait()
+    }
+    #expect(code(results[1]) == .generationEnded)
+    _ = ranks.run(generation: 2) { _, _ in }
+    #expect(ranks.meshes[0].traffic.droppedFrames == 1)
+    #expect(ranks.meshes[0].traffic.receivedFrames == 0)
+  }
+
+  @Test("strangers who send garbage to the data port disturb nothing")
+  func garbage() throws {
+    let ranks = try Ranks.overZeroMQ(2, ipc: false)
+    defer { ranks.close() }
+    let endpoint = ranks.meshes[0].dataEndpoint
+    let sent = inParallel(1) { _ in
+      let socket = try Socket(.dealer)
+      socket.setRoutingIdentity(PeerIdentity.fresh().bytes)
+      try socket.connect(endpoint)
+      while socket.send([0]) != .sent { usleep(1_000) }
+      var header = [UInt8](repeating: 0, count: FrameHeader.byteCount)
+      for kind in FrameHeader.Kind.hello.rawValue...FrameHeader.Kind.stateRefused.rawValue {
+        guard let kind = FrameHeader.Kind(rawValue: kind) else { continue }
+        let frame = FrameHeader(kind, rank: 1, job: 8, generation: 1)
+        header.withUnsafeMutableBytes { if let start = $0.baseAddress { frame.encode(into: start) } }
+        _ = socket.send(header, more: true)
+        _ = socket.send([1, 2, 3])
+        _ = socket.send(header)
+        _ = socket.send(header, more: true)
+        _ = socket.send([], more: true)
+        _ = socket.send([])
+        if kind != .hello {
+          _ = socket.send(header, more: true)
+          _ = socket.send([])
+        }
+      }
+      usleep(100_000)
+    }
+    #expect(throws: Never.self) { try sent[0].get() }
+    let layout = try layout()
+    let results = ranks.run { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+      allReduce.submitMaxima()
+      try allReduce.wait()
+    }
+    for result in results { #expect(throws: Never.self) { try result.get() } }
+    #expect(ranks.meshes[0].traffic.droppedFrames > 30)
+  }
+
+  @Test("closing the mesh wakes waiters, and a closed mesh refuses")
+  func closing() throws {
+    let ranks = try Ranks.inMemory(2)
+    let layout = try layout()
+    let results = ranks.run { rank, mesh in
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
+      if rank == 1 { return mesh.close() }
+      allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+      for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+      allReduce.submitMaxima()
+      try allReduce.wait()
+    }
+    #expect(code(results[0]) == .peerLost)
+    ranks.close()
+    #expect(ranks.run(generation: 2) { _, _ in }.allSatisfy { code($0) == .closed })
+  }
+
+  @Test("wait throws only after libzmq has let go of the buffers, even if the peer reads nothing")
+  func buffersAreFreeAfterFailure() throws {
+    let mesh = try PeerMesh()
+    defer { mesh.close() }
+    let bound = Handover<String>()
+    let isOver = Recorder<Bool>()
+    let strange = Handover<Int>()
+    let layout = try ReductionLayout(sumCount: 8 << 20, buckets: [0..<8 << 20], maximumCount: 0)
+    let endpoint = mesh.dataEndpoint
+    OwnerThread().start(name: "deaf") {
+      // A peer that links and introduces itself, takes two frames from the network and then no more.
+      guard let router = try? Socket(.router), let dealer = try? Socket(.dealer) else { return }
+      router.set(ZMQ_RCVHWM, 2)
+      dealer.setRoutingIdentity(PeerIdentity.fresh().bytes)
+      guard let here = try? router.bind("tcp://127.0.0.1:*"), (try? dealer.connect(endpoint)) != nil else { return }
+      var header = [UInt8](repeating: 0, count: FrameHeader.byteCount)
+      let hello = FrameHeader(.hello, rank: 1, job: 1, generation: 1)
+      header.withUnsafeMutableBytes { if let start = $0.baseAddress { hello.encode(into: start) } }
+      while dealer.send(header, more: true) != .sent { usleep(1_000) }
+      _ = dealer.send([])
+      bound.give(here)
+      _ = isOver.wait(30) { $0 == [true] }
+      var wrong = 0
+      while let (parts, _, _) = router.receive(maximumParts: 3) {
+        wrong += parts.last?.count(where: { $0 != 7 && $0 != 0 }) ?? 0
+      }
+      strange.give(wrong)
+    }
+    let peers = [MeshPeer(name: "", dataEndpoint: endpoint), MeshPeer(name: "", dataEndpoint: bound.take())]
+    try mesh.form(MeshMembership(job: 1, generation: 1, rank: 0, peers: peers), timeout: .seconds(20))
+    let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+    let sums = UnsafeMutablePointer<Float>.allocate(capacity: layout.sumCount)
+    defer { sums.deallocate() }
+    sums.initialize(repeating: Float(bitPattern: 0x0707_0707), count: layout.sumCount)
+    allReduce.begin(step: 0, pieces: [sums], result: sums, maxima: sums)
+    allReduce.submit(bucket: 0)
+    let done = inParallel(1) { _ in
+      usleep(200_000)
+      mesh.end(job: 1, generation: 1, reason: "enough")
+    }
+    #expect(throws: Never.self) { try done[0].get() }
+    let start = ContinuousClock().now
+    let error = try #require(throws: CommunicationError.self) { try allReduce.wait() }
+    #expect(error.code == .generationEnded)
+    #expect(ContinuousClock().now - start < .seconds(1))
+    #expect(mesh.traffic.sentBytes == 16 << 20)
+    // What the caller does with its buffer now reaches nobody.
+    sums.update(repeating: Float(bitPattern: 0x0909_0909), count: layout.sumCount)
+    isOver.add(true)
+    #expect(strange.take() == 0)
+  }
+}
