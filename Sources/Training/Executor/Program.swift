@@ -18,6 +18,7 @@ struct Program {
 
   /// Plans the memory of everything that was built and flushed.
   init(_ builder: ProgramBuilder) {
+    builder.shrinkTensors()
     stages = builder.stages
     arena = Arena(builder.tensors)
   }

@@ -9,6 +9,8 @@ struct ShardShare {
   let shards: Range<Int>
   let part: Int
   let parts: Int
+  /// The thread that works, where each takes whole shards.
+  var thread = 0
 
   /// First element of the shards.
   func start(_ perShard: Int) -> Int { shards.lowerBound * perShard }
@@ -29,6 +31,8 @@ struct ProgramBuilder {
   private(set) var written: [(range: Range<Int>, stage: Int)] = []
   private let shardCount: Int
   private let threadCount: Int
+  /// Stages in which each thread takes whole shards, and the tensors they name.
+  private var shardStages: [(stage: Int, tensors: [Tensor])] = []
   private var pending: [ShardStep] = []
   private var pendingTensors: [Tensor] = []
   private var deferred: [(label: String, tensors: [Tensor], completing: [Range<Int>], work: () -> Void)] = []
@@ -56,6 +60,15 @@ struct ProgramBuilder {
   /// A new tensor of floats.
   mutating func floats(_ label: String, count: Int, lifetime: Tensor.Lifetime = .transient) -> Tensor {
     tensor(label, Float.self, count: count, lifetime: lifetime)
+  }
+
+  /// A new tensor of floats of all shards; memory for one shard per thread where one shardwise stage alone needs it.
+  mutating func shardFloats(_ label: String, perShard: Int, lifetime: Tensor.Lifetime = .transient) -> Tensor {
+    let byteCount = perShard * MemoryLayout<Float>.stride
+    let tensor = Tensor(
+      label, byteCount: shardCount * byteCount, shardByteCount: byteCount, lifetime: lifetime)
+    tensors.append(tensor)
+    return tensor
   }
 
   /// Appends a stage that runs in parts on all threads.
@@ -99,9 +112,10 @@ struct ProgramBuilder {
       let label = steps.map(\.label).joined(separator: ", ")
       let work = { (part: Int, parts: Int) in
         for shard in shardCount * part / parts..<shardCount * (part + 1) / parts {
-          for step in steps { step.work(ShardShare(shards: shard..<shard + 1, part: 0, parts: 1)) }
+          for step in steps { step.work(ShardShare(shards: shard..<shard + 1, part: 0, parts: 1, thread: part)) }
         }
       }
+      shardStages.append((stages.count, pendingTensors))
       append(Stage(label: label, work: work, isSerial: false), pendingTensors, [])
     } else {
       for step in steps {
@@ -114,10 +128,16 @@ struct ProgramBuilder {
     for stage in deferred {
       let work = stage.work
       append(
-        Stage(label: stage.label, work: { _, _ in work() }, isSerial: true), stage.tensors + pendingTensors,
-        stage.completing)
+        Stage(label: stage.label, work: { _, _ in work() }, isSerial: true), stage.tensors, stage.completing)
     }
     (pending, pendingTensors, deferred) = ([], [], [])
+  }
+
+  /// Gives tensors their final size, once every stage is there.
+  func shrinkTensors() {
+    for (stage, tensors) in shardStages {
+      for tensor in tensors { tensor.shrink(ifOnlyIn: stage, threadCount: threadCount) }
+    }
   }
 
   private mutating func append(_ stage: Stage, _ using: [Tensor], _ completing: [Range<Int>]) {

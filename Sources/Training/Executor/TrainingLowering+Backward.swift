@@ -78,10 +78,10 @@ extension TrainingLowering {
     let normalizedSums = builder.floats("\(name) normalized sums", count: shards * channels)
     let read = [input, gradient, layer.mean, layer.variance, sums, normalizedSums] + (activation.map { [$0] } ?? [])
     builder.emitShardwise("\(name) sums", using: read) { share in
-      let (start, first) = (share.start(perShard), share.start(channels))
+      let first = share.start(channels)
       kernels.batchNormBackwardReduce(
-        input.floats + start, gradient: gradient.floats + start,
-        activation: activation.map { UnsafePointer($0.floats + start) }, rowsPerShard: rows,
+        input.floats(share), gradient: gradient.floats(share),
+        activation: activation.map { UnsafePointer($0.floats(share)) }, rowsPerShard: rows,
         shards: share.shards.count, channels: channels, mean: layer.mean.floats + first,
         variance: layer.variance.floats + first, epsilon: layer.epsilon, sumGradient: sums.floats + first,
         sumGradientNormalized: normalizedSums.floats + first, part: share.part, of: share.parts)
@@ -101,17 +101,17 @@ extension TrainingLowering {
     let source = values[fused.sources[0]]!
     let target = residual == nil ? gradient : contribution(to: source)
     builder.emitShardwise("\(name) input gradient", using: read + [target]) { [step] share in
-      let (start, first) = (share.start(perShard), share.start(channels))
+      let first = share.start(channels)
       // Frozen statistics do not depend on the batch: the gradient has no terms through them.
       let isFrozen = step.frozenStatistics != nil
       kernels.batchNormBackwardInput(
-        input.floats + start, gradient: gradient.floats + start,
-        activation: activation.map { UnsafePointer($0.floats + start) }, rowsPerShard: rows,
+        input.floats(share), gradient: gradient.floats(share),
+        activation: activation.map { UnsafePointer($0.floats(share)) }, rowsPerShard: rows,
         shards: share.shards.count, channels: channels, mean: layer.mean.floats + first,
         variance: layer.variance.floats + first, epsilon: layer.epsilon, gamma: layer.scale.floats,
         sumGradient: isFrozen ? layer.zeros.floats : sums.floats + first,
         sumGradientNormalized: isFrozen ? layer.zeros.floats : normalizedSums.floats + first,
-        gradientInput: target.floats + start, part: share.part, of: share.parts)
+        gradientInput: target.floats(share), part: share.part, of: share.parts)
     }
     give(target, to: source, isRounded: false)
     if let residual { give(gradient, to: values[residual]!, isRounded: value.gradientIsRounded) }
@@ -129,9 +129,8 @@ extension TrainingLowering {
         continue
       }
       builder.emitShardwise(label, using: [gradient, target]) { share in
-        let start = share.start(perShard)
         forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { block, count in
-          (target.floats + start + block).update(from: gradient.floats + start + block, count: count)
+          (target.floats(share) + block).update(from: gradient.floats(share) + block, count: count)
         }
       }
     }

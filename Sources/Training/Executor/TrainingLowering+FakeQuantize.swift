@@ -22,7 +22,7 @@ extension TrainingLowering {
     builder.emitShardwise("\(fused.node.name) quantize", using: using) { share in
       let inverseScale = 1 / step.activationScales[observer]
       for shard in share.shards {
-        let values = UnsafePointer(input.floats + shard * perShard)
+        let values = UnsafePointer(input.floats(share) + (shard - share.shards.lowerBound) * perShard)
         let mask = quantized?.mask.map { $0.masks + shard * ((perShard + 15) / 16) }
         var (lowest, highest) = (Float.infinity, -Float.infinity)
         forEachBlock(of: perShard, part: share.part, parts: share.parts) { start, count in
@@ -80,7 +80,7 @@ extension TrainingLowering {
     let (perShard, words) = (value.countPerShard, value.maskWordsPerShard)
     builder.emitShardwise("\(fused.node.name) straight through", using: [gradient, mask]) { share in
       for shard in share.shards {
-        let floats = gradient.floats + shard * perShard
+        let floats = gradient.floats(share) + (shard - share.shards.lowerBound) * perShard
         kernels.applyMask(
           floats, count: perShard, mask: mask.masks + shard * words, output: floats, accumulate: false,
           part: share.part, of: share.parts)

@@ -37,7 +37,7 @@ extension TrainingLowering {
     builder.emitShardwise("input", using: [float]) { share in
       let start = share.start(perShard)
       forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { block, count in
-        (float.floats + start + block).update(from: step.input + start + block, count: count)
+        (float.floats(share) + block).update(from: step.input + start + block, count: count)
       }
     }
     finishForward(value)
@@ -74,13 +74,13 @@ extension TrainingLowering {
     let input = forwardFloat(fused.sources[0])
     let residual = residual.map { forwardFloat($0) }
     let output = makeFloat(value)
-    let (rows, channels, perShard, step) = (layer.rowsPerShard, layer.channels, value.countPerShard, step)
+    let (rows, channels, step) = (layer.rowsPerShard, layer.channels, step)
     let (mean, variance) = (layer.mean, layer.variance)
     builder.emitShardwise("\(fused.node.name) statistics", using: [input, mean, variance]) { share in
       guard let frozen = step.frozenStatistics else {
         let first = share.start(channels)
         return kernels.batchNormStatistics(
-          input.floats + share.start(perShard), rowsPerShard: rows, shards: share.shards.count, channels: channels,
+          input.floats(share), rowsPerShard: rows, shards: share.shards.count, channels: channels,
           mean: mean.floats + first, variance: variance.floats + first, part: share.part, of: share.parts)
       }
       for shard in share.shards where share.part == 0 {
@@ -90,13 +90,13 @@ extension TrainingLowering {
     }
     let using = [input, mean, variance, output] + (residual.map { [$0] } ?? [])
     builder.emitShardwise("\(fused.node.name) forward", using: using) { share in
-      let (start, first) = (share.start(perShard), share.start(channels))
+      let first = share.start(channels)
       kernels.batchNormForward(
-        input.floats + start, rowsPerShard: rows, shards: share.shards.count, channels: channels,
+        input.floats(share), rowsPerShard: rows, shards: share.shards.count, channels: channels,
         mean: mean.floats + first, variance: variance.floats + first, epsilon: layer.epsilon,
         gamma: layer.scale.floats, beta: layer.shift.floats,
-        residual: residual.map { UnsafePointer($0.floats + start) },
-        relu: relu, output: output.floats + start, part: share.part, of: share.parts)
+        residual: residual.map { UnsafePointer($0.floats(share)) },
+        relu: relu, output: output.floats(share), part: share.part, of: share.parts)
     }
     finishForward(value)
   }
@@ -110,18 +110,16 @@ extension TrainingLowering {
     switch fused.kind {
     case .relu:
       builder.emitShardwise(label, using: [input, output]) { share in
-        let start = share.start(perShard)
         kernels.reluForward(
-          input.floats + start, count: share.count(perShard), output: output.floats + start, part: share.part,
+          input.floats(share), count: share.count(perShard), output: output.floats(share), part: share.part,
           of: share.parts)
       }
     case .add(let relu):
       let other = inputs[1]
       builder.emitShardwise(label, using: [input, other, output]) { share in
-        let start = share.start(perShard)
         kernels.add(
-          input.floats + start, other.floats + start, count: share.count(perShard), relu: relu,
-          output: output.floats + start, part: share.part, of: share.parts)
+          input.floats(share), other.floats(share), count: share.count(perShard), relu: relu,
+          output: output.floats(share), part: share.part, of: share.parts)
       }
     case .maxPool(let maxPool):
       let geometry = PoolingGeometry(maxPool, input: source)

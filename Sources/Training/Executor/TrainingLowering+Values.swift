@@ -7,8 +7,8 @@ extension TrainingLowering {
   /// The Float tensor that a forward stage writes a value's result to.
   mutating func makeFloat(_ value: Value) -> Tensor {
     let isLogits = graph.outputNodes.contains(value.node.id)
-    let tensor = builder.floats(
-      value.node.name, count: value.count, lifetime: isLogits ? .persistent : .transient)
+    let tensor = builder.shardFloats(
+      value.node.name, perShard: value.countPerShard, lifetime: isLogits ? .persistent : .transient)
     value.float = tensor
     return tensor
   }
@@ -21,7 +21,7 @@ extension TrainingLowering {
     let half = builder.tensor("\(value.node.name) half", Float16.self, count: value.count)
     value.half = half
     builder.emitShardwise("\(value.node.name) round", using: [float, half]) { share in
-      let (floats, halves) = (float.floats + share.start(perShard), half.halves + share.start(perShard))
+      let (floats, halves) = (float.floats(share), half.halves + share.start(perShard))
       forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { start, count in
         kernels.convertToHalf(floats + start, count: count, output: halves + start, part: 0, of: 1)
         kernels.convertToFloat(halves + start, count: count, output: floats + start, part: 0, of: 1)
@@ -31,7 +31,7 @@ extension TrainingLowering {
 
   private mutating func emitRounding(_ label: String, _ tensor: Tensor, perShard: Int) {
     builder.emitShardwise(label, using: [tensor]) { share in
-      let floats = tensor.floats + share.start(perShard)
+      let floats = tensor.floats(share)
       kernels.roundToHalf(floats, count: share.count(perShard), output: floats, part: share.part, of: share.parts)
     }
   }
@@ -53,12 +53,12 @@ extension TrainingLowering {
     if value.int8 != nil {
       float = dequantized(value)
     } else if let half = value.half {
-      float = builder.floats("\(value.node.name) widened", count: value.count)
+      float = builder.shardFloats("\(value.node.name) widened", perShard: value.countPerShard)
       let perShard = value.countPerShard
       builder.emitShardwise("\(value.node.name) widen", using: [half, float]) { share in
         let start = share.start(perShard)
         kernels.convertToFloat(
-          half.halves + start, count: share.count(perShard), output: float.floats + start, part: share.part,
+          half.halves + start, count: share.count(perShard), output: float.floats(share), part: share.part,
           of: share.parts)
       }
     } else {
@@ -70,12 +70,12 @@ extension TrainingLowering {
 
   private mutating func dequantized(_ value: Value) -> Tensor {
     let (int8, observer, perShard, step) = (value.int8!, value.observer!, value.countPerShard, step)
-    let float = builder.floats("\(value.node.name) dequantized", count: value.count)
+    let float = builder.shardFloats("\(value.node.name) dequantized", perShard: value.countPerShard)
     builder.emitShardwise("\(value.node.name) dequantize", using: [int8, float]) { share in
       let start = share.start(perShard)
       kernels.dequantize(
         int8.int8s + start, count: share.count(perShard), scale: step.activationScales[observer],
-        output: float.floats + start, part: share.part, of: share.parts)
+        output: float.floats(share), part: share.part, of: share.parts)
     }
     return float
   }
@@ -105,9 +105,8 @@ extension TrainingLowering {
   /// Adds a gradient to what is there.
   mutating func emitAccumulate(_ label: String, _ gradient: Tensor, into total: Tensor, perShard: Int) {
     builder.emitShardwise(label, using: [total, gradient]) { share in
-      let start = share.start(perShard)
       kernels.accumulate(
-        gradient.floats + start, count: share.count(perShard), into: total.floats + start, part: share.part,
+        gradient.floats(share), count: share.count(perShard), into: total.floats(share), part: share.part,
         of: share.parts)
     }
   }
@@ -115,9 +114,9 @@ extension TrainingLowering {
   /// Clears a gradient where a ReLU's result is not above zero, in place.
   mutating func emitReLUMask(_ label: String, _ gradient: Tensor, activation: Tensor, perShard: Int) {
     builder.emitShardwise(label, using: [gradient, activation]) { share in
-      let floats = gradient.floats + share.start(perShard)
+      let floats = gradient.floats(share)
       kernels.reluBackward(
-        floats, activation: activation.floats + share.start(perShard), count: share.count(perShard),
+        floats, activation: activation.floats(share), count: share.count(perShard),
         gradientInput: floats, accumulate: false, part: share.part, of: share.parts)
     }
   }
@@ -126,13 +125,13 @@ extension TrainingLowering {
   mutating func gradientTarget(_ value: Value) -> (tensor: Tensor, accumulate: Bool) {
     value.gradientIsRounded = false
     if let gradient = value.gradient { return (gradient, true) }
-    let gradient = builder.floats("\(value.node.name) gradient", count: value.count)
+    let gradient = builder.shardFloats("\(value.node.name) gradient", perShard: value.countPerShard)
     value.gradient = gradient
     return (gradient, false)
   }
 
   /// A new tensor for a contribution of a kernel that only overwrites; `give` it afterwards.
   mutating func contribution(to value: Value) -> Tensor {
-    builder.floats("\(value.node.name) gradient", count: value.count)
+    builder.shardFloats("\(value.node.name) gradient", perShard: value.countPerShard)
   }
 }
