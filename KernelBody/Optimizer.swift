@@ -1,0 +1,53 @@
+// Optimizer updates: one pass over weights, gradient and state.
+
+extension Body {
+  package static func sgdStep(
+    _ weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>,
+    momentumBuffer: UnsafeMutablePointer<Float>, count: Int, learningRate: Float, momentum: Float, nesterov: Bool,
+    weightDecay: Float, gradientScale: Float, part: Int, of parts: Int
+  ) {
+    let (decay, momentum) = (Floats(repeating: weightDecay), Floats(repeating: momentum))
+    let rate = Floats(repeating: -learningRate)
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      let w = load(weights + i, lanes)
+      let g = fma(decay, w, load(gradient + i, lanes) * gradientScale)
+      let buffer = fma(momentum, load(momentumBuffer + i, lanes), g)
+      store(buffer, momentumBuffer + i, lanes)
+      store(fma(rate, nesterov ? fma(momentum, buffer, g) : buffer, w), weights + i, lanes)
+    }
+  }
+
+  package static func adamWStep(
+    _ weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, firstMoment: UnsafeMutablePointer<Float>,
+    secondMoment: UnsafeMutablePointer<Float>, count: Int, learningRate: Float, beta1: Float, beta2: Float,
+    epsilon: Float, weightDecay: Float, biasCorrection1: Float, biasCorrection2: Float, gradientScale: Float,
+    part: Int, of parts: Int
+  ) {
+    let keep = 1 - learningRate * weightDecay
+    let rate = Floats(repeating: -learningRate / biasCorrection1)
+    let inverseRoot = Floats(repeating: 1 / biasCorrection2.squareRoot())
+    let (beta1, rest1) = (Floats(repeating: beta1), 1 - beta1)
+    let (beta2, rest2) = (Floats(repeating: beta2), 1 - beta2)
+    let epsilon = Floats(repeating: epsilon)
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      let g = load(gradient + i, lanes) * gradientScale
+      let m = fma(beta1, load(firstMoment + i, lanes), g * rest1)
+      let v = fma(beta2, load(secondMoment + i, lanes), g * g * rest2)
+      store(m, firstMoment + i, lanes)
+      store(v, secondMoment + i, lanes)
+      let step = m / fma(v.squareRoot(), inverseRoot, epsilon)
+      store(fma(rate, step, load(weights + i, lanes) * keep), weights + i, lanes)
+    }
+  }
+
+  package static func emaUpdate(
+    _ average: UnsafeMutablePointer<Float>, weights: UnsafePointer<Float>, count: Int, decay: Float, part: Int,
+    of parts: Int
+  ) {
+    let rest = Floats(repeating: 1 - decay)
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      let a = load(average + i, lanes)
+      store(fma(rest, load(weights + i, lanes) - a, a), average + i, lanes)
+    }
+  }
+}

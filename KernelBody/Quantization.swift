@@ -1,0 +1,149 @@
+// Symmetric quantization, straight-through masks, ranges and histograms.
+
+/// Sixteen scaled values to clamped integers and their in-range bits; NaN gives 0 and a clear bit.
+@inline(__always)
+private func quantized(_ scaled: Floats, _ lowest: Int32, _ limit: Int32) -> (values: SIMD16<Int8>, bits: UInt16) {
+  // Far values would break the rounding trick (|x| < 2^22); any bound beyond int8 keeps both result and mask.
+  let number = scaled .== scaled
+  let finite = Floats.zero.replacing(with: scaled, where: number)
+  let near = finite.replacing(with: 1024, where: finite .> 1024).replacing(with: -1024, where: finite .< -1024)
+  let integer = rounded(near)
+  let (low, high) = (integer .< lowest, integer .> limit)
+  let clamped = integer.replacing(with: lowest, where: low).replacing(with: limit, where: high)
+  let inside = number .& .!(low .| high)
+  return (SIMD16<Int8>(truncatingIfNeeded: clamped), bitMask(inside))
+}
+
+/// One bit per lane, lane 0 lowest.
+@inline(__always)
+private func bitMask(_ mask: SIMDMask<Integers>) -> UInt16 {
+  UInt16(truncatingIfNeeded: Integers.zero.replacing(with: laneBits, where: mask).wrappedSum())
+}
+
+private let laneBits = Integers(
+  1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+
+extension Body {
+  package static func quantize(
+    _ input: UnsafePointer<Float>, count: Int, inverseScale: Float, limit: Int32, lowest: Int32,
+    output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int
+  ) {
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      let (values, bits) = quantized(load(input + i, lanes) * inverseScale, lowest, limit)
+      store(values, output + i, lanes)
+      if let mask { mask[i / 16] = bits & UInt16(truncatingIfNeeded: (1 << lanes) - 1) }
+    }
+  }
+
+  package static func dequantize(
+    _ input: UnsafePointer<Int8>, count: Int, scale: Float, output: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int
+  ) {
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      store(floats(Integers(truncatingIfNeeded: load(input + i, lanes))) * scale, output + i, lanes)
+    }
+  }
+
+  package static func dequantizeWeights(
+    _ input: UnsafePointer<Int8>, rows: Int, channels: Int, scales: UnsafePointer<Float>,
+    output: UnsafeMutablePointer<Float>, part: Int, of parts: Int
+  ) {
+    for row in share(rows, part: part, of: parts) {
+      forVectors(0..<channels) { k, lanes in
+        let i = row * channels + k
+        let values = floats(Integers(truncatingIfNeeded: load(input + i, lanes)))
+        store(values * load(scales + k, lanes), output + i, lanes)
+      }
+    }
+  }
+
+  package static func applyMask(
+    _ gradient: UnsafePointer<Float>, count: Int, mask: UnsafePointer<UInt16>, output: UnsafeMutablePointer<Float>,
+    accumulate: Bool, part: Int, of parts: Int
+  ) {
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      let set = (Integers(repeating: Int32(mask[i / 16])) & laneBits) .!= 0
+      let passed = Floats.zero.replacing(with: load(gradient + i, lanes), where: set)
+      store(accumulate ? load(output + i, lanes) + passed : passed, output + i, lanes)
+    }
+  }
+
+  package static func minMax(
+    _ input: UnsafePointer<Float>, count: Int, part: Int, of parts: Int
+  ) -> (minimum: Float, maximum: Float) {
+    var (low, high) = (Floats(repeating: .infinity), Floats(repeating: -.infinity))
+    let range = share(count, alignment: 64, part: part, of: parts)
+    let whole = range.lowerBound..<(range.lowerBound + range.count / 16 * 16)
+    forVectors(whole) { i, _ in
+      let x = load(input + i)
+      low = low.replacing(with: x, where: x .< low)
+      high = high.replacing(with: x, where: x .> high)
+    }
+    var (minimum, maximum) = (Float.infinity, -Float.infinity)
+    for lane in 0..<16 {
+      if low[lane] < minimum { minimum = low[lane] }
+      if high[lane] > maximum { maximum = high[lane] }
+    }
+    for i in whole.upperBound..<range.upperBound {
+      if input[i] < minimum { minimum = input[i] }
+      if input[i] > maximum { maximum = input[i] }
+    }
+    return (minimum, maximum)
+  }
+
+  package static func absMax(_ input: UnsafePointer<Float>, count: Int, part: Int, of parts: Int) -> Float {
+    let (minimum, maximum) = minMax(input, count: count, part: part, of: parts)
+    // -(+infinity) and -infinity of an empty range lose against 0.
+    return max(0, max(-minimum, maximum))
+  }
+
+  package static func absMaxPerChannel(
+    _ weights: UnsafePointer<Float>, rows: Int, channels: Int, output: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int
+  ) {
+    forVectors(share(channels, alignment: 16, part: part, of: parts)) { k, lanes in
+      var largest = Floats.zero
+      for row in 0..<rows {
+        let x = load(weights + row * channels + k, lanes)
+        let magnitude = x.replacing(with: -x, where: x .< 0)
+        largest = largest.replacing(with: magnitude, where: magnitude .> largest)
+      }
+      store(largest, output + k, lanes)
+    }
+  }
+
+  package static func quantizeWeights(
+    _ weights: UnsafePointer<Float>, rows: Int, channels: Int, inverseScales: UnsafePointer<Float>, limit: Int32,
+    lowest: Int32, output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int
+  ) {
+    forVectors(count: rows * channels, part: part, of: parts) { i, lanes in
+      let channel = i % channels
+      var scales = Floats.zero
+      if channel + 16 <= channels {
+        scales = load(inverseScales + channel)
+      } else {
+        var k = channel
+        for lane in 0..<lanes {
+          scales[lane] = inverseScales[k]
+          k = k + 1 == channels ? 0 : k + 1
+        }
+      }
+      let (values, bits) = quantized(load(weights + i, lanes) * scales, lowest, limit)
+      store(values, output + i, lanes)
+      if let mask { mask[i / 16] = bits & UInt16(truncatingIfNeeded: (1 << lanes) - 1) }
+    }
+  }
+
+  package static func absHistogram(
+    _ input: UnsafePointer<Float>, count: Int, inverseBinWidth: Float, bins: UnsafeMutablePointer<UInt64>,
+    binCount: Int
+  ) {
+    let last = Float(binCount - 1)
+    for i in 0..<count {
+      let x = input[i]
+      guard x - x == 0 else { continue }
+      let position = x.magnitude * inverseBinWidth
+      bins[position < last ? Int(position) : binCount - 1] += 1
+    }
+  }
+}

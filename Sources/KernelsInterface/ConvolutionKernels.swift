@@ -1,0 +1,83 @@
+// Convolutions: forward in float and int8, input gradient, weight gradient.
+
+/// Convolutions as indirect matrix products over a `ConvolutionPlan`.
+///
+/// `samples` is the number of samples in the buffers; letters as in `KernelSet`.
+public protocol ConvolutionKernels {
+  /// Packs weights for `convolveForward`.
+  ///
+  /// - Parameters:
+  ///   - weights: [T, C, K].
+  ///   - packed: `plan.packedWeightCount` floats, [K/16][T][C][16], zero beyond K.
+  static func packWeights(
+    _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int)
+
+  /// Packs weights for `convolveInputGradient`.
+  ///
+  /// - Parameters:
+  ///   - weights: [T, C, K].
+  ///   - packed: `plan.packedInputGradientWeightCount` floats, [C/16][T][K][16], zero beyond C.
+  static func packInputGradientWeights(
+    _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int)
+
+  /// Forward convolution: output = sum over taps, then channels, both ascending, of input * weight, then + bias.
+  ///
+  /// - Parameters:
+  ///   - input: [samples, inputHeight, inputWidth, C].
+  ///   - packed: from `packWeights`.
+  ///   - bias: [K] or nil.
+  ///   - output: [samples, outputHeight, outputWidth, K].
+  static func convolveForward(
+    _ plan: ConvolutionPlan, samples: Int, input: UnsafePointer<Float>, packed: UnsafePointer<Float>,
+    bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, part: Int, of parts: Int)
+
+  /// Gradient with respect to the input: sum over the taps that reach a pixel, then output channels, both ascending.
+  ///
+  /// - Parameters:
+  ///   - gradientOutput: [samples, outputHeight, outputWidth, K].
+  ///   - packed: from `packInputGradientWeights`.
+  ///   - gradientInput: [samples, inputHeight, inputWidth, C].
+  ///   - accumulate: adds the finished sum to what is there (existing + sum) instead of storing it.
+  static func convolveInputGradient(
+    _ plan: ConvolutionPlan, samples: Int, gradientOutput: UnsafePointer<Float>, packed: UnsafePointer<Float>,
+    gradientInput: UnsafeMutablePointer<Float>, accumulate: Bool, part: Int, of parts: Int)
+
+  /// Gradient with respect to the weights, one per piece: each shard's sum over its pixels in ascending order, shards of a
+  /// piece combined as a binary tree, node = left + right.
+  ///
+  /// - Parameters:
+  ///   - samplesPerShard: samples of each shard; shard s holds samples [s * samplesPerShard, (s+1) * samplesPerShard).
+  ///   - pieces: the shards to combine; shards in no piece are not read.
+  ///   - input: [shards * samplesPerShard, inputHeight, inputWidth, C].
+  ///   - gradientOutput: [shards * samplesPerShard, outputHeight, outputWidth, K].
+  ///   - gradients: one pointer per piece, each to [T, C, K], overwritten.
+  static func convolveWeightGradient(
+    _ plan: ConvolutionPlan, samplesPerShard: Int, pieces: UnsafeBufferPointer<ShardPiece>,
+    input: UnsafePointer<Float>, gradientOutput: UnsafePointer<Float>,
+    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int)
+
+  /// Packs int8 weights for `convolveInt8`, in the form that this instruction set likes.
+  ///
+  /// - Parameters:
+  ///   - weights: [T, C, K] int8; every value from -128 to 127 is allowed.
+  ///   - packed: `plan.packedInt8ByteCount` bytes, aligned to 4; only for `convolveInt8` of the same instruction set.
+  static func packInt8Weights(
+    _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,
+    of parts: Int)
+
+  /// Forward convolution of int8 by int8 with exact int32 sums: output = Float(sum) * scale, or fma(Float(sum), scale, bias).
+  ///
+  /// Zero points are 0 and padding contributes nothing. Sums must fit: T * C up to 65,000.
+  /// - Parameters:
+  ///   - input: [samples, inputHeight, inputWidth, C] int8, -128...127.
+  ///   - packed: from `packInt8Weights`.
+  ///   - scales: [K], input scale * weight scale of the channel.
+  ///   - bias: [K] or nil, in real units.
+  ///   - output: [samples, outputHeight, outputWidth, K] float.
+  static func convolveInt8(
+    _ plan: ConvolutionPlan, samples: Int, input: UnsafePointer<Int8>, packed: UnsafeRawPointer,
+    scales: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int)
+}

@@ -1,0 +1,165 @@
+// Offset tables of one convolution: which source pixel each (tap, target pixel) reads.
+// The indirect GEMM of XNNPACK (Dukhan, "The Indirect Convolution Algorithm", arXiv 1907.02129) with offsets instead of
+// pointers, so one table serves every sample, buffer and element size.
+
+/// Target pixels that read the same taps, and what they read; all numbers are per sample.
+///
+/// Letters: D is the number of channels of the source (C forward, K for the input gradient).
+package struct PixelClass {
+  /// Taps that target pixels of this class read; may be 0 (a strided 1x1 kernel's input gradient).
+  package let tapCount: Int
+  /// Target pixels in one sample.
+  package let pixelCount: Int
+  /// Distance between two taps' rows of `sources`.
+  package let rowStride: Int
+  /// [tapCount] indices into the kernel's taps, ascending.
+  package let taps: UnsafePointer<Int32>
+  /// [pixelCount] index of the target pixel in its image.
+  package let targets: UnsafePointer<Int32>
+  /// [tapCount][rowStride] offset of the source pixel from the start of its sample, in elements (pixel * D); -1 is padding.
+  /// Rows have 16 spare entries of -1 so that vectors may read past the end.
+  package let sources: UnsafePointer<Int32>
+}
+
+/// Everything about a convolution that depends on its shape alone.
+///
+/// Made once per layer and used by any number of threads; buffers for packed weights belong to the caller and have the
+/// counts given here.
+///
+/// `@unchecked Sendable` because every table is written in `init` only.
+public final class ConvolutionPlan: @unchecked Sendable {
+  /// The shape that the tables were made for.
+  public let geometry: ConvolutionGeometry
+  /// Floats that `packWeights` writes.
+  public let packedWeightCount: Int
+  /// Floats that `packInputGradientWeights` writes.
+  public let packedInputGradientWeightCount: Int
+  /// Bytes that `packInt8Weights` may write (instruction sets differ; this is the largest).
+  public let packedInt8ByteCount: Int
+
+  /// Output pixels reading the input.
+  package let forward: PixelClass
+  /// Input pixels reading the output's gradient, one class per phase of the stride.
+  package let inputGradient: UnsafePointer<PixelClass>
+  package let inputGradientCount: Int
+  /// max(C, K) zeros as floats, which also serve as int8 zeros.
+  package let zeros: UnsafePointer<Float>
+
+  private let storage: [UnsafeMutableRawPointer]
+
+  /// Computes the tables; about 4 * T * (pixels of input + pixels of output) bytes.
+  public init(_ geometry: ConvolutionGeometry) {
+    let (c, k, taps) = (geometry.inputChannels, geometry.outputChannels, geometry.taps)
+    let panel = ConvolutionPlan.panelWidth
+    self.geometry = geometry
+    packedWeightCount = (k + panel - 1) / panel * panel * taps * c
+    packedInputGradientWeightCount = (c + panel - 1) / panel * panel * taps * k
+    packedInt8ByteCount = (k + panel - 1) / panel * taps * ((c + 3) / 4) * 2 * 4 * panel
+    var owned: [UnsafeMutableRawPointer] = []
+    forward = PixelClass(ConvolutionPlan.forwardRows(geometry), owned: &owned)
+    let rows = ConvolutionPlan.inputGradientRows(geometry)
+    let classes = UnsafeMutablePointer<PixelClass>.allocate(capacity: rows.count)
+    for (index, row) in rows.enumerated() {
+      (classes + index).initialize(to: PixelClass(row, owned: &owned))
+    }
+    owned.append(UnsafeMutableRawPointer(classes))
+    inputGradient = UnsafePointer(classes)
+    inputGradientCount = rows.count
+    let zeroCount = max(c, k) + panel
+    let zeros = UnsafeMutablePointer<Float>.allocate(capacity: zeroCount)
+    zeros.initialize(repeating: 0, count: zeroCount)
+    owned.append(UnsafeMutableRawPointer(zeros))
+    self.zeros = UnsafePointer(zeros)
+    storage = owned
+  }
+
+  deinit {
+    for pointer in storage { pointer.deallocate() }
+  }
+
+  /// Width of a packed panel of weights, the lanes of `SIMD16`.
+  package static let panelWidth = 16
+}
+
+/// A `PixelClass` while it is being computed.
+private struct PixelClassRows {
+  var taps: [Int32] = []
+  var targets: [Int32] = []
+  /// [tap][pixel]
+  var sources: [[Int32]] = []
+}
+
+extension PixelClass {
+  fileprivate init(_ rows: PixelClassRows, owned: inout [UnsafeMutableRawPointer]) {
+    let spare = 16
+    tapCount = rows.taps.count
+    pixelCount = rows.targets.count
+    rowStride = rows.targets.count + spare
+    let count = tapCount * rowStride
+    let sources = UnsafeMutablePointer<Int32>.allocate(capacity: max(count, 1))
+    sources.initialize(repeating: -1, count: max(count, 1))
+    for (tap, row) in rows.sources.enumerated() {
+      for (pixel, offset) in row.enumerated() { sources[tap * rowStride + pixel] = offset }
+    }
+    let taps = UnsafeMutablePointer<Int32>.allocate(capacity: max(rows.taps.count, 1))
+    for (index, tap) in rows.taps.enumerated() { (taps + index).initialize(to: tap) }
+    let targets = UnsafeMutablePointer<Int32>.allocate(capacity: max(rows.targets.count, 1))
+    for (index, target) in rows.targets.enumerated() { (targets + index).initialize(to: target) }
+    owned += [UnsafeMutableRawPointer(sources), UnsafeMutableRawPointer(taps), UnsafeMutableRawPointer(targets)]
+    self.sources = UnsafePointer(sources)
+    self.taps = UnsafePointer(taps)
+    self.targets = UnsafePointer(targets)
+  }
+}
+
+extension ConvolutionPlan {
+  fileprivate static func forwardRows(_ g: ConvolutionGeometry) -> PixelClassRows {
+    var rows = PixelClassRows()
+    rows.targets = (0..<Int32(g.outputHeight * g.outputWidth)).map { $0 }
+    for tapY in 0..<g.kernelHeight {
+      for tapX in 0..<g.kernelWidth {
+        rows.taps.append(Int32(tapY * g.kernelWidth + tapX))
+        var row: [Int32] = []
+        for y in 0..<g.outputHeight {
+          for x in 0..<g.outputWidth {
+            let (inputY, inputX) = (y * g.stride + tapY - g.padding, x * g.stride + tapX - g.padding)
+            let inside = inputY >= 0 && inputY < g.inputHeight && inputX >= 0 && inputX < g.inputWidth
+            row.append(inside ? Int32((inputY * g.inputWidth + inputX) * g.inputChannels) : -1)
+          }
+        }
+        rows.sources.append(row)
+      }
+    }
+    return rows
+  }
+
+  /// Input pixel (y, x) receives tap (tapY, tapX) from output ((y + padding - tapY) / stride, ...) where that divides, so
+  /// pixels with equal (y + padding) mod stride and (x + padding) mod stride form a class.
+  fileprivate static func inputGradientRows(_ g: ConvolutionGeometry) -> [PixelClassRows] {
+    var classes: [PixelClassRows] = []
+    for phaseY in 0..<g.stride {
+      for phaseX in 0..<g.stride {
+        let columns = (0..<g.inputWidth).filter { ($0 + g.padding) % g.stride == phaseX }
+        let pixels = (0..<g.inputHeight).filter { ($0 + g.padding) % g.stride == phaseY }
+          .flatMap { y in columns.map { x in (y, x) } }
+        guard !pixels.isEmpty else { continue }
+        var rows = PixelClassRows()
+        rows.targets = pixels.map { Int32($0.0 * g.inputWidth + $0.1) }
+        for tapY in stride(from: phaseY, to: g.kernelHeight, by: g.stride) {
+          for tapX in stride(from: phaseX, to: g.kernelWidth, by: g.stride) {
+            rows.taps.append(Int32(tapY * g.kernelWidth + tapX))
+            rows.sources.append(
+              pixels.map { y, x in
+                let (outputY, outputX) = ((y + g.padding - tapY) / g.stride, (x + g.padding - tapX) / g.stride)
+                let inside =
+                  y + g.padding >= tapY && x + g.padding >= tapX && outputY < g.outputHeight && outputX < g.outputWidth
+                return inside ? Int32((outputY * g.outputWidth + outputX) * g.outputChannels) : -1
+              })
+          }
+        }
+        classes.append(rows)
+      }
+    }
+    return classes
+  }
+}
