@@ -41,7 +41,8 @@ extension Body {
     let g = plan.geometry
     multiply(
       plan.forward, taps: g.taps, samples: samples, source: input, sourceChannels: g.inputChannels,
-      sourceCount: g.inputCount, packed: packed, bias: bias, target: output, targetChannels: g.outputChannels,
+      sourceCount: g.inputCount, zeros: plan.zeros, packed: packed, bias: bias, target: output,
+      targetChannels: g.outputChannels,
       targetCount: g.outputCount, accumulate: false, part: part, of: parts)
   }
 
@@ -53,32 +54,60 @@ extension Body {
     for index in 0..<plan.inputGradientCount {
       multiply(
         plan.inputGradient[index], taps: g.taps, samples: samples, source: gradientOutput,
-        sourceChannels: g.outputChannels, sourceCount: g.outputCount, packed: packed, bias: nil,
+        sourceChannels: g.outputChannels, sourceCount: g.outputCount, zeros: plan.zeros, packed: packed, bias: nil,
         target: gradientInput, targetChannels: g.inputChannels, targetCount: g.inputCount, accumulate: accumulate,
         part: part, of: parts)
     }
   }
 }
 
+/// The product behind both: target pixel = sum over its taps and source channels, panel by panel.
+///
+/// Blocks of pixels keep their row pointers (16 KB at most) and their source pixels in cache while every panel of weights passes over
+/// them; inside a block a panel pair stays in L2 for all tiles.
 private func multiply(
   _ pixels: PixelClass, taps: Int, samples: Int, source: UnsafePointer<Float>, sourceChannels: Int, sourceCount: Int,
-  packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, target: UnsafeMutablePointer<Float>,
-  targetChannels: Int, targetCount: Int, accumulate: Bool, part: Int, of parts: Int
+  zeros: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+  target: UnsafeMutablePointer<Float>, targetChannels: Int, targetCount: Int, accumulate: Bool, part: Int,
+  of parts: Int
 ) {
-  for flat in share(samples * pixels.pixelCount, alignment: 8, part: part, of: parts) {
-    let (sample, pixel) = (flat / pixels.pixelCount, flat % pixels.pixelCount)
-    let output = target + sample * targetCount + Int(pixels.targets[pixel]) * targetChannels
-    forVectors(0..<targetChannels) { k, lanes in
-      var sum = Floats.zero
-      for index in 0..<pixels.tapCount {
-        let offset = Int(pixels.sources[index * pixels.rowStride + pixel])
-        if offset < 0 { continue }
-        let row = source + sample * sourceCount + offset
-        let weights = packed + (k / 16 * taps + Int(pixels.taps[index])) * sourceChannels * 16
-        for c in 0..<sourceChannels { sum = fma(Floats(repeating: row[c]), load(weights + c * 16), sum) }
+  let rowSource = RowSource(base: source, sampleBytes: sourceCount * 4, elementBytes: 4, zeros: zeros)
+  let kernel = MicroKernel(
+    taps: pixels.taps, tapCount: pixels.tapCount, depth: sourceChannels, panelStride: taps * sourceChannels * 16)
+  let writer = TileWriter(
+    pixels: pixels, samples: samples, bias: bias, target: target, channels: targetChannels, sampleCount: targetCount,
+    accumulate: accumulate)
+  let shares = TileShares(pixels: writer.total, channels: targetChannels, part: part, of: parts)
+  let pointersPerTile = max(pixels.tapCount, 1) * tileRows
+  let blockTiles = min(64, ConvolutionPlan.largestTaps * tileRows / pointersPerTile)
+  // Inline arrays, because `withUnsafeTemporaryAllocation` takes more than 1,024 bytes from the heap.
+  var pointerStorage = InlineArray<2048, Int>(repeating: 0)
+  var tileStorage = InlineArray<16, Floats>(repeating: .zero)
+  withUnsafeMutableBytes(of: &pointerStorage) { pointers in
+    withUnsafeMutableBytes(of: &tileStorage) { tile in
+      let pointers = pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self)
+      let tile = tile.baseAddress!.assumingMemoryBound(to: Float.self)
+      var block = shares.tiles.lowerBound
+      while block < shares.tiles.upperBound {
+        let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
+        for index in block..<blockEnd {
+          rowSource.gather(
+            pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
+            into: pointers + (index - block) * pointersPerTile)
+        }
+        var panel = shares.panels.lowerBound
+        while panel < shares.panels.upperBound {
+          let wide = panel + 1 < shares.panels.upperBound
+          let weights = packed + panel * kernel.panelStride
+          for index in block..<blockEnd {
+            let rows = UnsafePointer(pointers + (index - block) * pointersPerTile)
+            if wide { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
+            writer.write(tile, firstPixel: index * tileRows, panel: panel, panels: wide ? 2 : 1)
+          }
+          panel += wide ? 2 : 1
+        }
+        block = blockEnd
       }
-      if let bias { sum += load(bias + k, lanes) }
-      store(accumulate ? load(output + k, lanes) + sum : sum, output + k, lanes)
     }
   }
 }

@@ -36,7 +36,9 @@ func forVectors(count: Int, part: Int, of parts: Int, _ body: (Int, Int) -> Void
   forVectors(share(count, alignment: 64, part: part, of: parts), body)
 }
 
-/// Loads `lanes` floats, the rest zero. With a constant 16 this is one unaligned load.
+/// Loads `lanes` floats, the rest zero.
+///
+/// With a constant 16 this is one unaligned load.
 @inline(__always)
 func load(_ pointer: UnsafePointer<Float>, _ lanes: Int = 16) -> Floats {
   if lanes >= 16 { return UnsafeRawPointer(pointer).loadUnaligned(as: Floats.self) }

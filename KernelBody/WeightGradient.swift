@@ -1,6 +1,47 @@
-// Weight gradient, finished tile by tile.
+// Weight gradient, finished tile by tile: dW[t, c, k] = sum over pixels p of x[p at tap t, c] * dy[p, k].
+//
+// A tile is 8 rows (t, c) by 32 columns k. A part takes up to 16 tiles at a time, so that a block of pixels read once from L2
+// serves them all from L1, and for each piece walks the shards: a shard's tiles are summed over its pixels in
+// ascending order, then joined with the sums waiting on a small stack, as in Reduction.swift. Weights are written once per piece.
+// Rejected: a whole gradient per shard, added afterwards, which streams the weights of the last stage (38 MB) once per shard.
 
 package import KernelsInterface
+
+/// Tiles worked on together, and the floats they take.
+private let groupTiles = 16
+private let groupFloats = groupTiles * tileRows * 32
+/// Pixels between two visits of a tile's sums to memory.
+private let blockPixels = 128
+
+/// The pixels of one block as the micro-kernel wants them.
+private struct PixelBlock {
+  let first: Int
+  let count: Int
+  /// [128] pointers to the rows of x.
+  let rows: UnsafeMutablePointer<UnsafeRawPointer>
+  /// Columns k of dy, and the floats between pixels.
+  var gradient: UnsafePointer<Float>
+  var gradientStride: Int
+}
+
+/// One part's view of a weight gradient.
+private struct WeightGradient {
+  let plan: ConvolutionPlan
+  let source: RowSource
+  let gradientOutput: UnsafePointer<Float>
+  let samplesPerShard: Int
+  /// Whether tiles hold 8 channels of one tap; else 8 consecutive (t, c), gathered into `stagedRows`.
+  let aligned: Bool
+  let rowCount: Int
+  let rowGroups: Int
+  /// [7][4096] floats, one entry per level of the tree.
+  let stack: UnsafeMutablePointer<Float>
+  let rows: UnsafeMutablePointer<UnsafeRawPointer>
+  /// [128][8] floats.
+  let stagedRows: UnsafeMutablePointer<Float>
+  /// [128][32] floats, for columns past a multiple of 16.
+  let stagedColumns: UnsafeMutablePointer<Float>
+}
 
 extension Body {
   package static func convolveWeightGradient(
@@ -9,28 +50,284 @@ extension Body {
     gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int
   ) {
     let g = plan.geometry
-    let (channels, outputs, pixels) = (g.inputChannels, g.outputChannels, plan.forward)
-    for row in share(g.taps * channels, alignment: 8, part: part, of: parts) {
-      let (tap, channel) = (row / channels, row % channels)
-      for (index, piece) in pieces.enumerated() {
-        forVectors(0..<outputs) { k, lanes in
-          let sum = treeSum(piece.shardCount) { shard in
-            var sum = Floats.zero
-            let first = (piece.firstLocalShard + shard) * samplesPerShard
-            for sample in first..<(first + samplesPerShard) {
-              for pixel in 0..<pixels.pixelCount {
-                let offset = Int(pixels.sources[tap * pixels.rowStride + pixel])
-                if offset < 0 { continue }
-                let x = input[sample * g.inputCount + offset + channel]
-                let dy = load(gradientOutput + sample * g.outputCount + pixel * outputs + k, lanes)
-                sum = fma(Floats(repeating: x), dy, sum)
-              }
-            }
-            return sum
-          }
-          store(sum, gradients[index] + row * outputs + k, lanes)
+    let rowCount = g.taps * g.inputChannels
+    var stack = InlineArray<1792, Floats>(repeating: .zero)
+    var staging = InlineArray<320, Floats>(repeating: .zero)
+    var pointers = InlineArray<128, Int>(repeating: 0)
+    withUnsafeMutableBytes(of: &stack) { stack in
+      withUnsafeMutableBytes(of: &staging) { staging in
+        withUnsafeMutableBytes(of: &pointers) { pointers in
+          let staged = staging.baseAddress!.assumingMemoryBound(to: Float.self)
+          let work = WeightGradient(
+            plan: plan,
+            source: RowSource(base: input, sampleBytes: g.inputCount * 4, elementBytes: 4, zeros: plan.zeros),
+            gradientOutput: gradientOutput, samplesPerShard: samplesPerShard,
+            aligned: g.inputChannels % tileRows == 0, rowCount: rowCount,
+            rowGroups: (rowCount + tileRows - 1) / tileRows,
+            stack: stack.baseAddress!.assumingMemoryBound(to: Float.self),
+            rows: pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self), stagedRows: staged,
+            stagedColumns: staged + blockPixels * tileRows)
+          work.run(pieces, gradients, part: part, of: parts)
         }
       }
     }
   }
+}
+
+extension WeightGradient {
+  /// Tiles are numbered column group by column group; a part takes a run of them, cut where a column group ends.
+  func run(
+    _ pieces: UnsafeBufferPointer<ShardPiece>, _ gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int,
+    of parts: Int
+  ) {
+    let columnGroups = (plan.geometry.outputChannels + 31) / 32
+    let range = share(columnGroups * rowGroups, part: part, of: parts)
+    var tile = range.lowerBound
+    while tile < range.upperBound {
+      let (columnGroup, group) = (tile / rowGroups, tile % rowGroups)
+      let count = min(groupTiles, rowGroups - group, range.upperBound - tile)
+      for index in 0..<pieces.count {
+        sumPiece(pieces[index], group, count, columnGroup * 32)
+        write(group, count, columnGroup * 32, gradients[index])
+      }
+      tile += count
+    }
+  }
+
+  /// Leaves the tree sum of a piece in the lowest entry of the stack.
+  @inline(__always)
+  private func sumPiece(_ piece: ShardPiece, _ group: Int, _ count: Int, _ column: Int) {
+    let floats = count * tileRows * 32
+    var depth = 0
+    for shard in 0..<piece.shardCount {
+      sumShard(piece.firstLocalShard + shard, group, count, column, stack + depth * groupFloats)
+      var joins = shard
+      while joins & 1 == 1 {
+        depth -= 1
+        let (left, right) = (stack + depth * groupFloats, stack + (depth + 1) * groupFloats)
+        forVectors(0..<floats) { i, _ in store(load(left + i) + load(right + i), left + i) }
+        joins >>= 1
+      }
+      depth += 1
+    }
+  }
+
+  /// One shard's sums of `count` tiles from row group `group`.
+  @inline(__always)
+  private func sumShard(_ shard: Int, _ group: Int, _ count: Int, _ column: Int, _ sums: UnsafeMutablePointer<Float>) {
+    let outputs = plan.geometry.outputChannels
+    let perShard = samplesPerShard * plan.forward.pixelCount
+    forVectors(0..<(count * tileRows * 32)) { i, _ in store(.zero, sums + i) }
+    let width = min(32, outputs - column)
+    var first = shard * perShard
+    let end = first + perShard
+    while first < end {
+      var block = PixelBlock(
+        first: first, count: min(blockPixels, end - first), rows: rows,
+        gradient: gradientOutput + first * outputs + column, gradientStride: outputs)
+      if width % 16 != 0 { stageColumns(&block, width) }
+      var tap = -1
+      for index in 0..<count {
+        let row = (group + index) * tileRows
+        var channel = 0
+        if aligned {
+          let rowTap = row / plan.geometry.inputChannels
+          channel = row - rowTap * plan.geometry.inputChannels
+          if rowTap != tap {
+            gather(block, tap: rowTap)
+            tap = rowTap
+          }
+        } else {
+          stageRows(block, firstRow: row)
+        }
+        let tile = sums + index * tileRows * 32
+        if width > 16 {
+          multiply32(block, channel, tile)
+        } else {
+          multiply16(block, channel, tile)
+        }
+      }
+      first += block.count
+    }
+  }
+
+  /// Pointers to what each pixel of the block reads at a tap.
+  @inline(__always)
+  private func gather(_ block: PixelBlock, tap: Int) {
+    var pixel = 0
+    while pixel < block.count {
+      source.gather(
+        plan.forward, firstTap: tap, tapCount: 1, first: block.first + pixel, total: block.first + block.count,
+        into: block.rows + pixel)
+      pixel += tileRows
+    }
+  }
+
+  /// Copies 8 consecutive (t, c) of every pixel next to each other, zero past the last.
+  private func stageRows(_ block: PixelBlock, firstRow: Int) {
+    let channels = plan.geometry.inputChannels
+    var tap = -1
+    for lane in 0..<tileRows {
+      let row = firstRow + lane
+      guard row < rowCount else {
+        for pixel in 0..<block.count { stagedRows[pixel * tileRows + lane] = 0 }
+        continue
+      }
+      let rowTap = row / channels
+      if rowTap != tap {
+        gather(block, tap: rowTap)
+        tap = rowTap
+      }
+      let channel = row - rowTap * channels
+      for pixel in 0..<block.count {
+        let source = block.rows[pixel].assumingMemoryBound(to: Float.self)
+        stagedRows[pixel * tileRows + lane] = source[channel]
+      }
+    }
+    for pixel in 0..<block.count { block.rows[pixel] = UnsafeRawPointer(stagedRows + pixel * tileRows) }
+  }
+
+  /// Copies the columns of the last, partial column group, zero past the last.
+  private func stageColumns(_ block: inout PixelBlock, _ width: Int) {
+    for pixel in 0..<block.count {
+      let source = block.gradient + pixel * block.gradientStride
+      let target = stagedColumns + pixel * 32
+      for k in 0..<width { target[k] = source[k] }
+      for k in width..<32 { target[k] = 0 }
+    }
+    block.gradient = UnsafePointer(stagedColumns)
+    block.gradientStride = 32
+  }
+
+  /// Writes finished tiles into [T, C, K].
+  private func write(_ group: Int, _ count: Int, _ column: Int, _ gradient: UnsafeMutablePointer<Float>) {
+    let outputs = plan.geometry.outputChannels
+    let first = group * tileRows
+    for row in 0..<min(count * tileRows, rowCount - first) {
+      let target = gradient + (first + row) * outputs + column
+      forVectors(0..<min(32, outputs - column)) { k, lanes in store(load(stack + row * 32 + k), target + k, lanes) }
+    }
+  }
+}
+
+extension WeightGradient {
+  /// tile[r, 0..<16] += sum over the block's pixels of x[channel + r] * dy[k], pixels ascending.
+  @inline(__always)
+  private func multiply16(_ block: PixelBlock, _ channel: Int, _ tile: UnsafeMutablePointer<Float>) {
+    #if AVX512
+      var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
+      var (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
+      var gradient = block.gradient
+      for pixel in 0..<block.count {
+        let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
+        let b = load(gradient)
+        c0 = fma(Floats(repeating: x[0]), b, c0)
+        c1 = fma(Floats(repeating: x[1]), b, c1)
+        c2 = fma(Floats(repeating: x[2]), b, c2)
+        c3 = fma(Floats(repeating: x[3]), b, c3)
+        c4 = fma(Floats(repeating: x[4]), b, c4)
+        c5 = fma(Floats(repeating: x[5]), b, c5)
+        c6 = fma(Floats(repeating: x[6]), b, c6)
+        c7 = fma(Floats(repeating: x[7]), b, c7)
+        gradient += block.gradientStride
+      }
+      store(c0, tile)
+      store(c1, tile + 32)
+      store(c2, tile + 64)
+      store(c3, tile + 96)
+      store(c4, tile + 128)
+      store(c5, tile + 160)
+      store(c6, tile + 192)
+      store(c7, tile + 224)
+    #else
+      multiplyHalf(block, channel, 0, tile)
+      multiplyHalf(block, channel + 4, 0, tile + 128)
+    #endif
+  }
+
+  /// `multiply16` for 32 columns.
+  @inline(__always)
+  private func multiply32(_ block: PixelBlock, _ channel: Int, _ tile: UnsafeMutablePointer<Float>) {
+    #if AVX512
+      var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
+      var (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
+      var (d0, d1, d2, d3) = (load(tile + 16), load(tile + 48), load(tile + 80), load(tile + 112))
+      var (d4, d5, d6, d7) = (load(tile + 144), load(tile + 176), load(tile + 208), load(tile + 240))
+      var gradient = block.gradient
+      for pixel in 0..<block.count {
+        let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
+        let (b, e) = (load(gradient), load(gradient + 16))
+        var a = Floats(repeating: x[0])
+        c0 = fma(a, b, c0)
+        d0 = fma(a, e, d0)
+        a = Floats(repeating: x[1])
+        c1 = fma(a, b, c1)
+        d1 = fma(a, e, d1)
+        a = Floats(repeating: x[2])
+        c2 = fma(a, b, c2)
+        d2 = fma(a, e, d2)
+        a = Floats(repeating: x[3])
+        c3 = fma(a, b, c3)
+        d3 = fma(a, e, d3)
+        a = Floats(repeating: x[4])
+        c4 = fma(a, b, c4)
+        d4 = fma(a, e, d4)
+        a = Floats(repeating: x[5])
+        c5 = fma(a, b, c5)
+        d5 = fma(a, e, d5)
+        a = Floats(repeating: x[6])
+        c6 = fma(a, b, c6)
+        d6 = fma(a, e, d6)
+        a = Floats(repeating: x[7])
+        c7 = fma(a, b, c7)
+        d7 = fma(a, e, d7)
+        gradient += block.gradientStride
+      }
+      store(c0, tile)
+      store(c1, tile + 32)
+      store(c2, tile + 64)
+      store(c3, tile + 96)
+      store(c4, tile + 128)
+      store(c5, tile + 160)
+      store(c6, tile + 192)
+      store(c7, tile + 224)
+      store(d0, tile + 16)
+      store(d1, tile + 48)
+      store(d2, tile + 80)
+      store(d3, tile + 112)
+      store(d4, tile + 144)
+      store(d5, tile + 176)
+      store(d6, tile + 208)
+      store(d7, tile + 240)
+    #else
+      multiplyHalf(block, channel, 0, tile)
+      multiplyHalf(block, channel + 4, 0, tile + 128)
+      multiplyHalf(block, channel, 16, tile + 16)
+      multiplyHalf(block, channel + 4, 16, tile + 144)
+    #endif
+  }
+
+  #if !AVX512
+    /// Four rows of `multiply16`, with dy from column `offset`.
+    @inline(__always)
+    private func multiplyHalf(
+      _ block: PixelBlock, _ channel: Int, _ offset: Int, _ tile: UnsafeMutablePointer<Float>
+    ) {
+      var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
+      var gradient = block.gradient + offset
+      for pixel in 0..<block.count {
+        let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
+        let b = load(gradient)
+        c0 = fma(Floats(repeating: x[0]), b, c0)
+        c1 = fma(Floats(repeating: x[1]), b, c1)
+        c2 = fma(Floats(repeating: x[2]), b, c2)
+        c3 = fma(Floats(repeating: x[3]), b, c3)
+        gradient += block.gradientStride
+      }
+      store(c0, tile)
+      store(c1, tile + 32)
+      store(c2, tile + 64)
+      store(c3, tile + 96)
+    }
+  #endif
 }

@@ -15,7 +15,7 @@ internal import CIntrinsics
   internal import KernelsPortable
 #endif
 
-/// The kernels for this processor; every call goes through here. Chosen at first use.
+/// The kernels for this processor, chosen at first use; every call goes through here.
 public let kernels: any KernelSet.Type = InstructionSet.current.kernels
 
 /// A level of vector instructions that `Kernels` has code for, in ascending order.
@@ -35,10 +35,14 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   /// One line on what was chosen and why, for logs and `temper doctor`.
   public static let selection: String = decision.reason
 
-  /// The levels that can run here, ascending. Empty on an x86-64 without AVX2, FMA and F16C, where no kernel may be called.
+  /// The levels that can run here, ascending.
+  ///
+  /// Empty on an x86-64 without AVX2, FMA and F16C, where no kernel may be called.
   public static let supported: [InstructionSet] = allCases.filter(\.runsHere)
 
-  /// What to tell the user if no kernel can run here, else nil. Executables ask before they do anything else.
+  /// What to tell the user if no kernel can run here, else nil.
+  ///
+  /// Executables ask before they do anything else.
   public static let refusal: String? =
     supported.isEmpty
     ? "this processor lacks AVX2, FMA or F16C, which Temper needs on x86-64 (any since Intel Haswell 2013, AMD Zen 2017)"
@@ -73,7 +77,9 @@ extension InstructionSet {
   }
 
   #if arch(x86_64)
-    /// The kernels of this level. Calling them faults where the level is not in `supported`.
+    /// The kernels of this level.
+    ///
+    /// Calling them faults where the level is not in `supported`.
     package var kernels: any KernelSet.Type {
       switch self {
       case .portable, .avx2: KernelsAVX2.Body.self

@@ -16,8 +16,9 @@ package struct PixelClass {
   package let taps: UnsafePointer<Int32>
   /// [pixelCount] index of the target pixel in its image.
   package let targets: UnsafePointer<Int32>
-  /// [tapCount][rowStride] offset of the source pixel from the start of its sample, in elements (pixel * D); -1 is padding.
-  /// Rows have 16 spare entries of -1 so that vectors may read past the end.
+  /// [tapCount][rowStride] offset of the source pixel from the start of its sample, in elements (pixel * D).
+  ///
+  /// -1 is padding. Rows have 16 spare entries of -1 so that vectors may read past the end.
   package let sources: UnsafePointer<Int32>
 }
 
@@ -47,10 +48,11 @@ public final class ConvolutionPlan: @unchecked Sendable {
 
   private let storage: [UnsafeMutableRawPointer]
 
-  /// Computes the tables; about 4 * T * (pixels of input + pixels of output) bytes.
+  /// Computes the tables, for kernels of up to 16 x 16; about 4 * T * (pixels of input + pixels of output) bytes.
   public init(_ geometry: ConvolutionGeometry) {
     let (c, k, taps) = (geometry.inputChannels, geometry.outputChannels, geometry.taps)
     let panel = ConvolutionPlan.panelWidth
+    precondition(taps <= ConvolutionPlan.largestTaps, "a kernel of \(taps) taps; at most \(Self.largestTaps)")
     self.geometry = geometry
     packedWeightCount = (k + panel - 1) / panel * panel * taps * c
     packedInputGradientWeightCount = (c + panel - 1) / panel * panel * taps * k
@@ -79,13 +81,15 @@ public final class ConvolutionPlan: @unchecked Sendable {
 
   /// Width of a packed panel of weights, the lanes of `SIMD16`.
   package static let panelWidth = 16
+  /// Taps that the kernels' pointer scratch of 16 KB has room for, a kernel of 16 x 16.
+  package static let largestTaps = 256
 }
 
 /// A `PixelClass` while it is being computed.
 private struct PixelClassRows {
   var taps: [Int32] = []
   var targets: [Int32] = []
-  /// [tap][pixel]
+  /// Offsets, [tap][pixel].
   var sources: [[Int32]] = []
 }
 

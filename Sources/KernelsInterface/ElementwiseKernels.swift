@@ -1,6 +1,8 @@
 // Elementwise passes over flat buffers, and the functions that libm would give.
 
-/// Elementwise operations on [count] floats. In place is fine: an output may be one of the inputs.
+/// Elementwise operations on [count] floats.
+///
+/// In place is fine: an output may be one of the inputs.
 public protocol ElementwiseKernels {
   /// output = max(0, input); NaN stays NaN.
   static func reluForward(

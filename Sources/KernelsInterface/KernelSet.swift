@@ -1,6 +1,8 @@
 // The kernels of one instruction set, as one protocol; each level's module conforms with the same body.
 
-/// Every kernel, for one instruction set. Use the one in `kernels`, which suits this processor.
+/// Every kernel, for one instruction set.
+///
+/// Use the one in `kernels`, which suits this processor.
 ///
 /// Rules that hold for all of them:
 /// - Activations are NHWC, weights [kernelHeight][kernelWidth][in][out], all dense. Letters: P pixels (of all samples), T taps,

@@ -12,7 +12,7 @@ public struct PoolingGeometry: Sendable, Hashable {
   public let window: Int
   /// Step between windows.
   public let stride: Int
-  /// Pixels outside the image that a window may cover on each side; less than the window. They never win.
+  /// Pixels outside the image that a window may cover on each side, at most half the window; they never win.
   public let padding: Int
 
   /// Makes a shape; stops if a length is out of its range.

@@ -28,9 +28,20 @@ __attribute__((target("avx512f,avx512vnni"))) static inline __m512i temper_dot_u
   return _mm512_dpbusd_epi32(sum, unsigned_bytes, signed_bytes);
 }
 
+/// `temper_dot_u8s8` for four sums.
+__attribute__((target("avx512f,avx512vl,avx512vnni"))) static inline __m128i temper_dot_u8s8_128(
+    __m128i sum, __m128i unsigned_bytes, __m128i signed_bytes) {
+  return _mm_dpbusd_epi32(sum, unsigned_bytes, signed_bytes);
+}
+
 /// a[2i] * b[2i] + a[2i+1] * b[2i+1] of int16 pairs, exact in int32 unless all four are -32768.
 __attribute__((target("avx2"))) static inline __m256i temper_multiply_add_pairs(__m256i a, __m256i b) {
   return _mm256_madd_epi16(a, b);
+}
+
+/// `temper_multiply_add_pairs` for 16 sums.
+__attribute__((target("avx512f,avx512bw"))) static inline __m512i temper_multiply_add_pairs_512(__m512i a, __m512i b) {
+  return _mm512_madd_epi16(a, b);
 }
 #endif
 

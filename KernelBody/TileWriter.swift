@@ -1,0 +1,74 @@
+// Where a tile's results go, and how tiles are dealt to parts.
+
+internal import KernelsInterface
+
+/// The tiles of 8 pixels and panels of 16 channels that a part computes.
+///
+/// Pixels are split when there are enough, so that a thread reads what it wrote in the layer before; otherwise channels are.
+struct TileShares {
+  let tiles: Range<Int>
+  let panels: Range<Int>
+
+  @inline(__always)
+  init(pixels: Int, channels: Int, part: Int, of parts: Int) {
+    let (tileCount, panelCount) = ((pixels + tileRows - 1) / tileRows, (channels + 15) / 16)
+    if tileCount >= 4 * parts || panelCount < 2 * parts {
+      tiles = share(tileCount, part: part, of: parts)
+      panels = 0..<panelCount
+    } else {
+      tiles = 0..<tileCount
+      panels = share(panelCount, alignment: 2, part: part, of: parts)
+    }
+  }
+}
+
+/// Stores [8, 32] tiles into the target images, with bias or accumulation.
+struct TileWriter {
+  let pixels: PixelClass
+  /// Pixels of this class in all samples.
+  let total: Int
+  let bias: UnsafePointer<Float>?
+  let target: UnsafeMutablePointer<Float>
+  /// Channels of the target.
+  let channels: Int
+  /// Floats of one target sample.
+  let sampleCount: Int
+  let accumulate: Bool
+
+  @inline(__always)
+  init(
+    pixels: PixelClass, samples: Int, bias: UnsafePointer<Float>?, target: UnsafeMutablePointer<Float>, channels: Int,
+    sampleCount: Int, accumulate: Bool
+  ) {
+    self.pixels = pixels
+    total = samples * pixels.pixelCount
+    self.bias = bias
+    self.target = target
+    self.channels = channels
+    self.sampleCount = sampleCount
+    self.accumulate = accumulate
+  }
+
+  /// Writes `panels` (1 or 2) times 16 channels of up to 8 pixels.
+  @inline(__always)
+  func write(_ tile: UnsafePointer<Float>, firstPixel: Int, panel: Int, panels: Int) {
+    var sample = firstPixel / pixels.pixelCount
+    var pixel = firstPixel - sample * pixels.pixelCount
+    for row in 0..<min(tileRows, total - firstPixel) {
+      let output = target + sample * sampleCount + Int(pixels.targets[pixel]) * channels
+      for index in 0..<panels {
+        let k = (panel + index) * 16
+        let lanes = min(16, channels - k)
+        var sum = load(tile + row * 32 + index * 16)
+        if let bias { sum += load(bias + k, lanes) }
+        if accumulate { sum = load(output + k, lanes) + sum }
+        store(sum, output + k, lanes)
+      }
+      pixel += 1
+      if pixel == pixels.pixelCount {
+        pixel = 0
+        sample += 1
+      }
+    }
+  }
+}
