@@ -25,11 +25,13 @@ extension MicroKernel {
     #if AVX512
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
       var (c4, c5, c6, c7) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
-      for tap in 0..<tapCount {
+      var tap = 0
+      while tap < tapCount {
         let row = UnsafeRawPointer(rows + tap * tileRows).assumingMemoryBound(to: UnsafePointer<Float>.self)
         let (a0, a1, a2, a3, a4, a5, a6, a7) = (row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7])
         var weights = panel + Int(taps[tap]) * depth * 16
-        for d in 0..<depth {
+        var d = 0
+        repeat {
           let b = load(weights)
           c0 = fma(Floats(repeating: a0[d]), b, c0)
           c1 = fma(Floats(repeating: a1[d]), b, c1)
@@ -40,7 +42,9 @@ extension MicroKernel {
           c6 = fma(Floats(repeating: a6[d]), b, c6)
           c7 = fma(Floats(repeating: a7[d]), b, c7)
           weights += 16
-        }
+          d += 1
+        } while d < depth
+        tap += 1
       }
       store(c0, tile)
       store(c1, tile + 32)
@@ -66,11 +70,13 @@ extension MicroKernel {
       var (c4, c5, c6, c7) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
       var (d0, d1, d2, d3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
       var (d4, d5, d6, d7) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
-      for tap in 0..<tapCount {
+      var tap = 0
+      while tap < tapCount {
         let row = UnsafeRawPointer(rows + tap * tileRows).assumingMemoryBound(to: UnsafePointer<Float>.self)
         let (a0, a1, a2, a3, a4, a5, a6, a7) = (row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7])
         var weights = panel + Int(taps[tap]) * depth * 16
-        for d in 0..<depth {
+        var d = 0
+        repeat {
           let (b, e) = (load(weights), load(weights + panelStride))
           var a = Floats(repeating: a0[d])
           c0 = fma(a, b, c0)
@@ -97,7 +103,9 @@ extension MicroKernel {
           c7 = fma(a, b, c7)
           d7 = fma(a, e, d7)
           weights += 16
-        }
+          d += 1
+        } while d < depth
+        tap += 1
       }
       store(c0, tile)
       store(c1, tile + 32)
@@ -128,18 +136,22 @@ extension MicroKernel {
       _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>
     ) {
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
-      for tap in 0..<tapCount {
+      var tap = 0
+      while tap < tapCount {
         let row = UnsafeRawPointer(rows + tap * tileRows).assumingMemoryBound(to: UnsafePointer<Float>.self)
         let (a0, a1, a2, a3) = (row[0], row[1], row[2], row[3])
         var weights = panel + Int(taps[tap]) * depth * 16
-        for d in 0..<depth {
+        var d = 0
+        repeat {
           let b = load(weights)
           c0 = fma(Floats(repeating: a0[d]), b, c0)
           c1 = fma(Floats(repeating: a1[d]), b, c1)
           c2 = fma(Floats(repeating: a2[d]), b, c2)
           c3 = fma(Floats(repeating: a3[d]), b, c3)
           weights += 16
-        }
+          d += 1
+        } while d < depth
+        tap += 1
       }
       store(c0, tile)
       store(c1, tile + 32)

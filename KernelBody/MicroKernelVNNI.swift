@@ -41,13 +41,15 @@
       let segments = channels % 4 == 0 ? 1 : 2
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: tileRows) { words in
         let words = words.baseAddress!
-        for tap in 0..<taps {
+        var tap = 0
+        while tap < taps {
           let row = rows + tap * tileRows
           var weights = panel + tap * tapBytes(channels)
           var (a0, a1, a2, a3) = (row[0], row[1], row[2], row[3])
           var (a4, a5, a6, a7) = (row[4], row[5], row[6], row[7])
           var groups = whole
-          for segment in 0..<segments {
+          var segment = 0
+          while segment < segments {
             if segment == 1 {
               assemble(row, into: words)
               let word = UnsafeRawPointer(words)
@@ -55,7 +57,8 @@
               (a4, a5, a6, a7) = (word + 16, word + 20, word + 24, word + 28)
               groups = 1
             }
-            for group in 0..<groups {
+            var group = 0
+            while group < groups {
               let (b, e) = (loadWords(weights), loadWords(weights + panelBytes))
               var a = broadcast(a0 + group * 4)
               c0 = temper_dot_u8s8(c0, b, a)
@@ -82,8 +85,11 @@
               c7 = temper_dot_u8s8(c7, b, a)
               d7 = temper_dot_u8s8(d7, e, a)
               weights += 64
+              group += 1
             }
+            segment += 1
           }
+          tap += 1
         }
       }
       let sums = UnsafeMutableRawPointer(tile)
@@ -116,13 +122,15 @@
       let segments = channels % 4 == 0 ? 1 : 2
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: tileRows) { words in
         let words = words.baseAddress!
-        for tap in 0..<taps {
+        var tap = 0
+        while tap < taps {
           let row = rows + tap * tileRows
           var weights = panel + tap * tapBytes(channels)
           var (a0, a1, a2, a3) = (row[0], row[1], row[2], row[3])
           var (a4, a5, a6, a7) = (row[4], row[5], row[6], row[7])
           var groups = whole
-          for segment in 0..<segments {
+          var segment = 0
+          while segment < segments {
             if segment == 1 {
               assemble(row, into: words)
               let word = UnsafeRawPointer(words)
@@ -130,7 +138,8 @@
               (a4, a5, a6, a7) = (word + 16, word + 20, word + 24, word + 28)
               groups = 1
             }
-            for group in 0..<groups {
+            var group = 0
+            while group < groups {
               let b = loadWords(weights)
               c0 = temper_dot_u8s8(c0, b, broadcast(a0 + group * 4))
               c1 = temper_dot_u8s8(c1, b, broadcast(a1 + group * 4))
@@ -141,8 +150,11 @@
               c6 = temper_dot_u8s8(c6, b, broadcast(a6 + group * 4))
               c7 = temper_dot_u8s8(c7, b, broadcast(a7 + group * 4))
               weights += 64
+              group += 1
             }
+            segment += 1
           }
+          tap += 1
         }
       }
       let sums = UnsafeMutableRawPointer(tile)

@@ -218,7 +218,8 @@ extension WeightGradient {
       var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
       var (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
       var gradient = block.gradient
-      for pixel in 0..<block.count {
+      var pixel = 0
+      repeat {
         let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
         let b = load(gradient)
         c0 = fma(Floats(repeating: x[0]), b, c0)
@@ -230,7 +231,8 @@ extension WeightGradient {
         c6 = fma(Floats(repeating: x[6]), b, c6)
         c7 = fma(Floats(repeating: x[7]), b, c7)
         gradient += block.gradientStride
-      }
+        pixel += 1
+      } while pixel < block.count
       store(c0, tile)
       store(c1, tile + 32)
       store(c2, tile + 64)
@@ -254,7 +256,8 @@ extension WeightGradient {
       var (d0, d1, d2, d3) = (load(tile + 16), load(tile + 48), load(tile + 80), load(tile + 112))
       var (d4, d5, d6, d7) = (load(tile + 144), load(tile + 176), load(tile + 208), load(tile + 240))
       var gradient = block.gradient
-      for pixel in 0..<block.count {
+      var pixel = 0
+      repeat {
         let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
         let (b, e) = (load(gradient), load(gradient + 16))
         var a = Floats(repeating: x[0])
@@ -282,7 +285,8 @@ extension WeightGradient {
         c7 = fma(a, b, c7)
         d7 = fma(a, e, d7)
         gradient += block.gradientStride
-      }
+        pixel += 1
+      } while pixel < block.count
       store(c0, tile)
       store(c1, tile + 32)
       store(c2, tile + 64)
@@ -315,7 +319,8 @@ extension WeightGradient {
     ) {
       var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
       var gradient = block.gradient + offset
-      for pixel in 0..<block.count {
+      var pixel = 0
+      repeat {
         let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
         let b = load(gradient)
         c0 = fma(Floats(repeating: x[0]), b, c0)
@@ -323,7 +328,8 @@ extension WeightGradient {
         c2 = fma(Floats(repeating: x[2]), b, c2)
         c3 = fma(Floats(repeating: x[3]), b, c3)
         gradient += block.gradientStride
-      }
+        pixel += 1
+      } while pixel < block.count
       store(c0, tile)
       store(c1, tile + 32)
       store(c2, tile + 64)
