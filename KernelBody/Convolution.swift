@@ -71,7 +71,7 @@ private func multiply(
   target: UnsafeMutablePointer<Float>, targetChannels: Int, targetCount: Int, accumulate: Bool, part: Int,
   of parts: Int
 ) {
-  let rowSource = RowSource(base: source, sampleBytes: sourceCount * 4, elementBytes: 4, zeros: zeros)
+  let rowSource = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: zeros)
   let kernel = MicroKernel(
     taps: pixels.taps, tapCount: pixels.tapCount, depth: sourceChannels, panelStride: taps * sourceChannels * 16)
   let writer = TileWriter(
@@ -79,35 +79,46 @@ private func multiply(
     accumulate: accumulate)
   let shares = TileShares(pixels: writer.total, channels: targetChannels, part: part, of: parts)
   let pointersPerTile = max(pixels.tapCount, 1) * tileRows
-  let blockTiles = min(64, ConvolutionPlan.largestTaps * tileRows / pointersPerTile)
-  // Inline arrays, because `withUnsafeTemporaryAllocation` takes more than 1,024 bytes from the heap.
-  var pointerStorage = InlineArray<2048, Int>(repeating: 0)
-  var tileStorage = InlineArray<16, Floats>(repeating: .zero)
-  withUnsafeMutableBytes(of: &pointerStorage) { pointers in
-    withUnsafeMutableBytes(of: &tileStorage) { tile in
-      let pointers = pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self)
-      let tile = tile.baseAddress!.assumingMemoryBound(to: Float.self)
-      var block = shares.tiles.lowerBound
-      while block < shares.tiles.upperBound {
-        let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
-        for index in block..<blockEnd {
-          rowSource.gather(
-            pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
-            into: pointers + (index - block) * pointersPerTile)
-        }
-        var panel = shares.panels.lowerBound
-        while panel < shares.panels.upperBound {
-          let wide = panel + 1 < shares.panels.upperBound
-          let weights = packed + panel * kernel.panelStride
-          for index in block..<blockEnd {
-            let rows = UnsafePointer(pointers + (index - block) * pointersPerTile)
-            if wide { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
-            writer.write(tile, firstPixel: index * tileRows, panel: panel, panels: wide ? 2 : 1)
-          }
-          panel += wide ? 2 : 1
-        }
-        block = blockEnd
+  let blockTiles = min(64, 2048 / pointersPerTile)
+  withScratch { pointers, tile in
+    var block = shares.tiles.lowerBound
+    while block < shares.tiles.upperBound {
+      let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
+      for index in block..<blockEnd {
+        rowSource.gather(
+          pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
+          into: pointers + (index - block) * pointersPerTile)
       }
+      var panel = shares.panels.lowerBound
+      while panel < shares.panels.upperBound {
+        let wide = panel + 1 < shares.panels.upperBound
+        let weights = packed + panel * kernel.panelStride
+        for index in block..<blockEnd {
+          let rows = UnsafePointer(pointers + (index - block) * pointersPerTile)
+          let direct = writer.directTarget(firstPixel: index * tileRows, panel: panel, panels: wide ? 2 : 1)
+          let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
+          if wide {
+            kernel.run32(rows, weights, result, stride: stride)
+          } else {
+            kernel.run16(rows, weights, result, stride: stride)
+          }
+          if direct == nil { writer.write(tile, firstPixel: index * tileRows, panel: panel, panels: wide ? 2 : 1) }
+        }
+        panel += wide ? 2 : 1
+      }
+      block = blockEnd
     }
+  }
+}
+
+/// 2,048 row pointers and a tile of 8 x 32 floats on the stack. (`withUnsafeTemporaryAllocation` takes more than 1,024 bytes from
+/// the heap, and an inline array of vectors is made by a function that levels would share.)
+@inline(__always)
+func withScratch(_ body: (UnsafeMutablePointer<UnsafeRawPointer>, UnsafeMutablePointer<Float>) -> Void) {
+  var storage = InlineArray<2312, Int>(repeating: 0)
+  withUnsafeMutableBytes(of: &storage) { storage in
+    let start = storage.baseAddress!.alignedUp(toMultipleOf: 64)
+    let tile = (start + 16384).assumingMemoryBound(to: Float.self)
+    body(start.assumingMemoryBound(to: UnsafeRawPointer.self), tile)
   }
 }

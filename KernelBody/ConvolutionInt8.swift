@@ -78,42 +78,37 @@ extension Body {
     of parts: Int
   ) {
     let g = plan.geometry
-    let source = RowSource(base: input, sampleBytes: g.inputCount, elementBytes: 1, zeros: plan.zeros)
+    let source = RowSource(base: input, sampleBytes: g.inputCount, elementShift: 0, zeros: plan.zeros)
     let product = Int8Product(
       pixels: plan.forward, taps: g.taps, channels: g.inputChannels, outputs: g.outputChannels,
       total: samples * plan.forward.pixelCount, packed: packed, panelBytes: g.taps * tapBytes(g.inputChannels))
     let shares = TileShares(pixels: product.total, channels: g.outputChannels, part: part, of: parts)
     let pointersPerTile = g.taps * tileRows
-    let blockTiles = min(64, ConvolutionPlan.largestTaps * tileRows / pointersPerTile)
-    var pointerStorage = InlineArray<2048, Int>(repeating: 0)
+    let blockTiles = min(64, 2048 / pointersPerTile)
     var sumStorage = InlineArray<512, Int32>(repeating: 0)
-    var tileStorage = InlineArray<16, Integers>(repeating: .zero)
-    withUnsafeMutableBytes(of: &pointerStorage) { pointers in
+    withScratch { pointers, tile in
       withUnsafeMutableBytes(of: &sumStorage) { sums in
-        withUnsafeMutableBytes(of: &tileStorage) { tile in
-          let pointers = pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self)
-          let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
-          let tile = tile.baseAddress!.assumingMemoryBound(to: Int32.self)
-          var block = shares.tiles.lowerBound
-          while block < shares.tiles.upperBound {
-            let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
-            for index in block..<blockEnd {
-              let rows = pointers + (index - block) * pointersPerTile
-              source.gather(
-                plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: product.total, into: rows)
-              product.sumRows(rows, into: sums + (index - block) * tileRows)
-            }
-            for panel in stride(from: shares.panels.lowerBound, to: shares.panels.upperBound, by: 2) {
-              let wide = panel + 1 < shares.panels.upperBound
-              for index in block..<blockEnd {
-                product.multiply(pointers + (index - block) * pointersPerTile, panel: panel, wide: wide, into: tile)
-                product.write(
-                  tile, sums + (index - block) * tileRows, firstPixel: index * tileRows, panel: panel,
-                  panels: wide ? 2 : 1, scales, bias, output)
-              }
-            }
-            block = blockEnd
+        let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
+        let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
+        var block = shares.tiles.lowerBound
+        while block < shares.tiles.upperBound {
+          let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
+          for index in block..<blockEnd {
+            let rows = pointers + (index - block) * pointersPerTile
+            source.gather(
+              plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: product.total, into: rows)
+            product.sumRows(rows, into: sums + (index - block) * tileRows)
           }
+          for panel in stride(from: shares.panels.lowerBound, to: shares.panels.upperBound, by: 2) {
+            let wide = panel + 1 < shares.panels.upperBound
+            for index in block..<blockEnd {
+              product.multiply(pointers + (index - block) * pointersPerTile, panel: panel, wide: wide, into: tile)
+              product.write(
+                tile, sums + (index - block) * tileRows, firstPixel: index * tileRows, panel: panel,
+                panels: wide ? 2 : 1, scales, bias, output)
+            }
+          }
+          block = blockEnd
         }
       }
     }
@@ -132,10 +127,11 @@ extension Int8Product {
       let lanes = min(16, outputs - k)
       let scale = load(scales + k, lanes)
       let offset = bias.map { load($0 + k, lanes) }
+      let target = output + firstPixel * outputs + k
       for row in 0..<min(tileRows, total - firstPixel) {
         let sum = UnsafeRawPointer(tile + row * 32 + index * 16).loadUnaligned(as: Integers.self) &- rowSums[row]
         let result = offset.map { fma(real(sum), scale, $0) } ?? real(sum) * scale
-        store(result, output + (firstPixel + row) * outputs + k, lanes)
+        if lanes == 16 { store(result, target + row * outputs) } else { store(result, target + row * outputs, lanes) }
       }
     }
   }

@@ -17,10 +17,11 @@ struct MicroKernel {
 }
 
 extension MicroKernel {
-  /// tile[r * 32 + n] = sum over taps t and channels d of rows[t * 8 + r][d] * panel[t][d][n], for 8 rows and 16 outputs.
+  /// tile[r * stride + n] = sum over taps t and channels d of rows[t * 8 + r][d] * panel[t][d][n], for 8 rows and 16 outputs.
   @inline(__always)
   func run16(
-    _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>
+    _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>,
+    stride: Int
   ) {
     #if AVX512
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
@@ -47,23 +48,24 @@ extension MicroKernel {
         tap += 1
       }
       store(c0, tile)
-      store(c1, tile + 32)
-      store(c2, tile + 64)
-      store(c3, tile + 96)
-      store(c4, tile + 128)
-      store(c5, tile + 160)
-      store(c6, tile + 192)
-      store(c7, tile + 224)
+      store(c1, tile + stride)
+      store(c2, tile + 2 * stride)
+      store(c3, tile + 3 * stride)
+      store(c4, tile + 4 * stride)
+      store(c5, tile + 5 * stride)
+      store(c6, tile + 6 * stride)
+      store(c7, tile + 7 * stride)
     #else
-      half16(rows, panel, tile)
-      half16(rows + 4, panel, tile + 128)
+      half16(rows, panel, tile, stride: stride)
+      half16(rows + 4, panel, tile + 4 * stride, stride: stride)
     #endif
   }
 
   /// `run16` for 32 outputs: this panel and the next.
   @inline(__always)
   func run32(
-    _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>
+    _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>,
+    stride: Int
   ) {
     #if AVX512
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
@@ -108,24 +110,24 @@ extension MicroKernel {
         tap += 1
       }
       store(c0, tile)
-      store(c1, tile + 32)
-      store(c2, tile + 64)
-      store(c3, tile + 96)
-      store(c4, tile + 128)
-      store(c5, tile + 160)
-      store(c6, tile + 192)
-      store(c7, tile + 224)
+      store(c1, tile + stride)
+      store(c2, tile + 2 * stride)
+      store(c3, tile + 3 * stride)
+      store(c4, tile + 4 * stride)
+      store(c5, tile + 5 * stride)
+      store(c6, tile + 6 * stride)
+      store(c7, tile + 7 * stride)
       store(d0, tile + 16)
-      store(d1, tile + 48)
-      store(d2, tile + 80)
-      store(d3, tile + 112)
-      store(d4, tile + 144)
-      store(d5, tile + 176)
-      store(d6, tile + 208)
-      store(d7, tile + 240)
+      store(d1, tile + stride + 16)
+      store(d2, tile + 2 * stride + 16)
+      store(d3, tile + 3 * stride + 16)
+      store(d4, tile + 4 * stride + 16)
+      store(d5, tile + 5 * stride + 16)
+      store(d6, tile + 6 * stride + 16)
+      store(d7, tile + 7 * stride + 16)
     #else
-      run16(rows, panel, tile)
-      run16(rows, panel + panelStride, tile + 16)
+      run16(rows, panel, tile, stride: stride)
+      run16(rows, panel + panelStride, tile + 16, stride: stride)
     #endif
   }
 
@@ -133,7 +135,8 @@ extension MicroKernel {
     /// Four rows of `run16`.
     @inline(__always)
     private func half16(
-      _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>
+      _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>,
+      stride: Int
     ) {
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
       var tap = 0
@@ -154,9 +157,9 @@ extension MicroKernel {
         tap += 1
       }
       store(c0, tile)
-      store(c1, tile + 32)
-      store(c2, tile + 64)
-      store(c3, tile + 96)
+      store(c1, tile + stride)
+      store(c2, tile + 2 * stride)
+      store(c3, tile + 3 * stride)
     }
   #endif
 }

@@ -31,7 +31,7 @@
     func multiply(
       _ rows: UnsafePointer<UnsafeRawPointer>, panel: Int, wide: Bool, into tile: UnsafeMutablePointer<Int32>
     ) {
-      var storage = InlineArray<128, Integers>(repeating: .zero)
+      var storage = InlineArray<2048, Int32>(repeating: 0)
       withUnsafeMutableBytes(of: &storage) { storage in
         let staged = storage.baseAddress!.assumingMemoryBound(to: Int16.self)
         for i in 0..<(tileRows * 32) { tile[i] = 0 }

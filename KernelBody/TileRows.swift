@@ -10,8 +10,8 @@ struct RowSource {
   let base: UnsafeRawPointer
   /// Bytes from one sample to the next.
   let sampleBytes: Int
-  /// Bytes of one element, which the offsets of a `PixelClass` count.
-  let elementBytes: Int
+  /// Binary logarithm of the bytes of an element, which the offsets of a `PixelClass` count.
+  let elementShift: Int
   /// What padding reads.
   let zeros: UnsafeRawPointer
 }
@@ -32,11 +32,14 @@ extension RowSource {
     if pixel + tileRows <= pixels.pixelCount && first + tileRows <= total {
       let start = SIMD8<Int>(repeating: Int(bitPattern: base + sample * sampleBytes))
       let zero = SIMD8<Int>(repeating: Int(bitPattern: zeros))
+      let shift = SIMD8<Int>(repeating: elementShift)
       for tap in 0..<tapCount {
         let offsets = SIMD8<Int>(
           truncatingIfNeeded: UnsafeRawPointer(table + tap * pixels.rowStride + pixel)
             .loadUnaligned(as: SIMD8<Int32>.self))
-        let addresses = (start &+ offsets &* elementBytes).replacing(with: zero, where: offsets .< 0)
+        // All ones for padding. (A comparison of `SIMD8<Int>` with a scalar compiles to a loop over lanes.)
+        let padding = offsets &>> SIMD8<Int>(repeating: 63)
+        let addresses = ((start &+ offsets &<< shift) & ~padding) | (zero & padding)
         UnsafeMutableRawPointer(pointers + tap * tileRows).storeBytes(of: addresses, as: SIMD8<Int>.self)
       }
       return
@@ -45,7 +48,7 @@ extension RowSource {
       let start = base + sample * sampleBytes
       for tap in 0..<tapCount {
         let offset = first + row < total ? Int(table[tap * pixels.rowStride + pixel]) : -1
-        pointers[tap * tileRows + row] = offset < 0 ? zeros : start + offset * elementBytes
+        pointers[tap * tileRows + row] = offset < 0 ? zeros : start + offset << elementShift
       }
       pixel += 1
       if pixel == pixels.pixelCount {

@@ -49,26 +49,50 @@ struct TileWriter {
     self.accumulate = accumulate
   }
 
+  /// Where the micro-kernel may store a tile itself, rows `channels` apart, or nil: whole tiles of contiguous pixels with
+  /// nothing to add.
+  @inline(__always)
+  func directTarget(firstPixel: Int, panel: Int, panels: Int) -> UnsafeMutablePointer<Float>? {
+    let whole = firstPixel + tileRows <= total && (panel + panels) * 16 <= channels
+    guard whole && pixels.contiguous && bias == nil && !accumulate else { return nil }
+    return target + firstPixel * channels + panel * 16
+  }
+
   /// Writes `panels` (1 or 2) times 16 channels of up to 8 pixels.
   @inline(__always)
   func write(_ tile: UnsafePointer<Float>, firstPixel: Int, panel: Int, panels: Int) {
-    var sample = firstPixel / pixels.pixelCount
+    var sample = pixels.contiguous ? 0 : firstPixel / pixels.pixelCount
     var pixel = firstPixel - sample * pixels.pixelCount
+    let whole = (panel + panels) * 16 <= channels
     for row in 0..<min(tileRows, total - firstPixel) {
-      let output = target + sample * sampleCount + Int(pixels.targets[pixel]) * channels
-      for index in 0..<panels {
-        let k = (panel + index) * 16
-        let lanes = min(16, channels - k)
-        var sum = load(tile + row * 32 + index * 16)
-        if let bias { sum += load(bias + k, lanes) }
-        if accumulate { sum = load(output + k, lanes) + sum }
-        store(sum, output + k, lanes)
+      let place = pixels.contiguous ? pixel : Int(pixels.targets[pixel])
+      let output = target + sample * sampleCount + place * channels + panel * 16
+      let sums = tile + row * 32
+      if whole {
+        writeRow(sums, output, panel * 16, 16)
+        if panels == 2 { writeRow(sums + 16, output + 16, panel * 16 + 16, 16) }
+      } else {
+        for index in 0..<panels {
+          let k = (panel + index) * 16
+          writeRow(sums + index * 16, output + index * 16, k, min(16, channels - k))
+        }
       }
       pixel += 1
-      if pixel == pixels.pixelCount {
+      if pixel == pixels.pixelCount && !pixels.contiguous {
         pixel = 0
         sample += 1
       }
     }
+  }
+
+  /// One row of up to 16 channels from channel k.
+  @inline(__always)
+  private func writeRow(
+    _ sums: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>, _ k: Int, _ lanes: Int
+  ) {
+    var sum = load(sums)
+    if let bias { sum += load(bias + k, lanes) }
+    if accumulate { sum = load(output, lanes) + sum }
+    store(sum, output, lanes)
   }
 }

@@ -51,20 +51,21 @@ extension Body {
   ) {
     let g = plan.geometry
     let rowCount = g.taps * g.inputChannels
-    var stack = InlineArray<1792, Floats>(repeating: .zero)
-    var staging = InlineArray<320, Floats>(repeating: .zero)
+    // Of scalars: an inline array of vectors is made by a function that levels would share.
+    var stack = InlineArray<28688, Float>(repeating: 0)
+    var staging = InlineArray<5136, Float>(repeating: 0)
     var pointers = InlineArray<128, Int>(repeating: 0)
     withUnsafeMutableBytes(of: &stack) { stack in
       withUnsafeMutableBytes(of: &staging) { staging in
         withUnsafeMutableBytes(of: &pointers) { pointers in
-          let staged = staging.baseAddress!.assumingMemoryBound(to: Float.self)
+          let staged = staging.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self)
           let work = WeightGradient(
             plan: plan,
-            source: RowSource(base: input, sampleBytes: g.inputCount * 4, elementBytes: 4, zeros: plan.zeros),
+            source: RowSource(base: input, sampleBytes: g.inputCount * 4, elementShift: 2, zeros: plan.zeros),
             gradientOutput: gradientOutput, samplesPerShard: samplesPerShard,
             aligned: g.inputChannels % tileRows == 0, rowCount: rowCount,
             rowGroups: (rowCount + tileRows - 1) / tileRows,
-            stack: stack.baseAddress!.assumingMemoryBound(to: Float.self),
+            stack: stack.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self),
             rows: pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self), stagedRows: staged,
             stagedColumns: staged + blockPixels * tileRows)
           work.run(pieces, gradients, part: part, of: parts)

@@ -12,6 +12,8 @@ package struct PixelClass {
   package let pixelCount: Int
   /// Distance between two taps' rows of `sources`.
   package let rowStride: Int
+  /// Whether the class is every pixel of the image in order, so that pixels of all samples lie one after the other.
+  package let contiguous: Bool
   /// [tapCount] indices into the kernel's taps, ascending.
   package let taps: UnsafePointer<Int32>
   /// [pixelCount] index of the target pixel in its image.
@@ -81,7 +83,7 @@ public final class ConvolutionPlan: @unchecked Sendable {
 
   /// Width of a packed panel of weights, the lanes of `SIMD16`.
   package static let panelWidth = 16
-  /// Taps that the kernels' pointer scratch of 16 KB has room for, a kernel of 16 x 16.
+  /// Taps of the largest kernel, 16 x 16; the kernels' scratch for 2,048 row pointers has room for 8 pixels of it.
   package static let largestTaps = 256
 }
 
@@ -89,6 +91,7 @@ public final class ConvolutionPlan: @unchecked Sendable {
 private struct PixelClassRows {
   var taps: [Int32] = []
   var targets: [Int32] = []
+  var coversImage = false
   /// Offsets, [tap][pixel].
   var sources: [[Int32]] = []
 }
@@ -99,6 +102,7 @@ extension PixelClass {
     tapCount = rows.taps.count
     pixelCount = rows.targets.count
     rowStride = rows.targets.count + spare
+    contiguous = rows.coversImage
     let count = tapCount * rowStride
     let sources = UnsafeMutablePointer<Int32>.allocate(capacity: max(count, 1))
     sources.initialize(repeating: -1, count: max(count, 1))
@@ -119,6 +123,7 @@ extension PixelClass {
 extension ConvolutionPlan {
   fileprivate static func forwardRows(_ g: ConvolutionGeometry) -> PixelClassRows {
     var rows = PixelClassRows()
+    rows.coversImage = true
     rows.targets = (0..<Int32(g.outputHeight * g.outputWidth)).map { $0 }
     for tapY in 0..<g.kernelHeight {
       for tapX in 0..<g.kernelWidth {
@@ -148,6 +153,7 @@ extension ConvolutionPlan {
           .flatMap { y in columns.map { x in (y, x) } }
         guard !pixels.isEmpty else { continue }
         var rows = PixelClassRows()
+        rows.coversImage = g.stride == 1
         rows.targets = pixels.map { Int32($0.0 * g.inputWidth + $0.1) }
         for tapY in stride(from: phaseY, to: g.kernelHeight, by: g.stride) {
           for tapX in stride(from: phaseX, to: g.kernelWidth, by: g.stride) {
