@@ -1,19 +1,34 @@
-// Float16 storage. `SIMD16<Float16>(_:)` and back compile to vcvtps2ph and vcvtph2ps.
+// Float16 storage, by vcvtps2ph and vcvtph2ps.
+
+internal import CIntrinsics
 
 @inline(__always)
-private func loadHalf(_ pointer: UnsafePointer<Float16>, _ lanes: Int) -> SIMD16<Float16> {
-  if lanes >= 16 { return UnsafeRawPointer(pointer).loadUnaligned(as: SIMD16<Float16>.self) }
-  var vector = SIMD16<Float16>.zero
-  for lane in 0..<lanes { vector[lane] = pointer[lane] }
-  return vector
+private func loadHalf(_ pointer: UnsafePointer<Float16>, _ lanes: Int) -> Floats {
+  if lanes >= 16 { return temper_load_half(pointer) }
+  var halves: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+  return withUnsafeMutableBytes(of: &halves) { bytes in
+    bytes.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: 2 * lanes))
+    return temper_load_half(bytes.baseAddress!)
+  }
 }
 
 @inline(__always)
-private func storeHalf(_ vector: SIMD16<Float16>, _ pointer: UnsafeMutablePointer<Float16>, _ lanes: Int) {
-  if lanes >= 16 {
-    UnsafeMutableRawPointer(pointer).storeBytes(of: vector, as: SIMD16<Float16>.self)
-  } else {
-    for lane in 0..<lanes { pointer[lane] = vector[lane] }
+private func storeHalf(_ vector: Floats, _ pointer: UnsafeMutablePointer<Float16>, _ lanes: Int) {
+  if lanes >= 16 { return temper_store_half(pointer, vector) }
+  var halves: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+  withUnsafeMutableBytes(of: &halves) { bytes in
+    temper_store_half(bytes.baseAddress!, vector)
+    UnsafeMutableRawPointer(pointer).copyMemory(from: bytes.baseAddress!, byteCount: 2 * lanes)
+  }
+}
+
+/// Rounds through half and back.
+@inline(__always)
+private func roundedToHalf(_ vector: Floats) -> Floats {
+  var halves: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+  return withUnsafeMutableBytes(of: &halves) { bytes in
+    temper_store_half(bytes.baseAddress!, vector)
+    return temper_load_half(bytes.baseAddress!)
   }
 }
 
@@ -22,7 +37,7 @@ extension Body {
     _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float16>, part: Int, of parts: Int
   ) {
     forVectors(count: count, part: part, of: parts) { i, lanes in
-      storeHalf(SIMD16<Float16>(load(input + i, lanes)), output + i, lanes)
+      storeHalf(load(input + i, lanes), output + i, lanes)
     }
   }
 
@@ -30,7 +45,7 @@ extension Body {
     _ input: UnsafePointer<Float16>, count: Int, output: UnsafeMutablePointer<Float>, part: Int, of parts: Int
   ) {
     forVectors(count: count, part: part, of: parts) { i, lanes in
-      store(Floats(loadHalf(input + i, lanes)), output + i, lanes)
+      store(loadHalf(input + i, lanes), output + i, lanes)
     }
   }
 
@@ -38,7 +53,7 @@ extension Body {
     _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float>, part: Int, of parts: Int
   ) {
     forVectors(count: count, part: part, of: parts) { i, lanes in
-      store(Floats(SIMD16<Float16>(load(input + i, lanes))), output + i, lanes)
+      store(roundedToHalf(load(input + i, lanes)), output + i, lanes)
     }
   }
 }

@@ -10,16 +10,26 @@ internal import CIntrinsics
 package import KernelsInterface
 
 /// The shape of one call, shared by its helpers.
+///
+/// Fewer than 4 channels would leave most of each group of 4 empty, so then taps and channels count as one run of T * C channels,
+/// and each pixel's bytes are first copied together.
 struct Int8Product {
-  let pixels: PixelClass
   let taps: Int
   let channels: Int
   let outputs: Int
-  /// Pixels of all samples.
-  let total: Int
-  let packed: UnsafeRawPointer
   /// Bytes of one panel of 16 output channels.
   let panelBytes: Int
+  /// Whether taps and channels are one run.
+  let joined: Bool
+
+  @inline(__always)
+  init(_ geometry: ConvolutionGeometry) {
+    joined = geometry.inputChannels < 4 && geometry.taps > 1
+    taps = joined ? 1 : geometry.taps
+    channels = joined ? geometry.taps * geometry.inputChannels : geometry.inputChannels
+    outputs = geometry.outputChannels
+    panelBytes = taps * tapBytes(channels)
+  }
 }
 
 /// Bytes of one tap of one panel: 4 channels (VNNI) or 2 (int16) by 16 outputs make 64 bytes.
@@ -43,7 +53,8 @@ extension Body {
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,
     of parts: Int
   ) {
-    let (taps, channels, outputs) = (plan.geometry.taps, plan.geometry.inputChannels, plan.geometry.outputChannels)
+    let product = Int8Product(plan.geometry)
+    let (taps, channels, outputs) = (product.taps, product.channels, product.outputs)
     let tapSize = tapBytes(channels)
     for panel in share((outputs + 15) / 16, part: part, of: parts) {
       for tap in 0..<taps {
@@ -79,49 +90,63 @@ extension Body {
   ) {
     let g = plan.geometry
     let source = RowSource(base: input, sampleBytes: g.inputCount, elementShift: 0, zeros: plan.zeros)
-    let product = Int8Product(
-      pixels: plan.forward, taps: g.taps, channels: g.inputChannels, outputs: g.outputChannels,
-      total: samples * plan.forward.pixelCount, packed: packed, panelBytes: g.taps * tapBytes(g.inputChannels))
-    let shares = TileShares(pixels: product.total, channels: g.outputChannels, part: part, of: parts)
+    let product = Int8Product(g)
+    let writer = Int8Writer(
+      product: product, total: samples * plan.forward.pixelCount, scales: scales, bias: bias, output: output)
+    let shares = TileShares(pixels: writer.total, channels: g.outputChannels, part: part, of: parts)
     let pointersPerTile = g.taps * tileRows
-    let blockTiles = min(64, 2048 / pointersPerTile)
+    let blockTiles = min(64, 2048 / pointersPerTile, product.joined ? 16384 / product.joinedBytes : 64)
     var sumStorage = InlineArray<512, Int32>(repeating: 0)
+    var byteStorage = InlineArray<2048, Int64>(repeating: 0)
     withScratch { pointers, tile in
       withUnsafeMutableBytes(of: &sumStorage) { sums in
-        let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
-        let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-        var block = shares.tiles.lowerBound
-        while block < shares.tiles.upperBound {
-          let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
-          for index in block..<blockEnd {
-            let rows = pointers + (index - block) * pointersPerTile
-            source.gather(
-              plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: product.total, into: rows)
-            product.sumRows(rows, into: sums + (index - block) * tileRows)
-          }
-          for panel in stride(from: shares.panels.lowerBound, to: shares.panels.upperBound, by: 2) {
-            let wide = panel + 1 < shares.panels.upperBound
+        withUnsafeMutableBytes(of: &byteStorage) { joined in
+          let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
+          let joined = joined.baseAddress!.assumingMemoryBound(to: Int8.self)
+          let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
+          var block = shares.tiles.lowerBound
+          while block < shares.tiles.upperBound {
+            let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
             for index in block..<blockEnd {
-              product.multiply(pointers + (index - block) * pointersPerTile, panel: panel, wide: wide, into: tile)
-              product.write(
-                tile, sums + (index - block) * tileRows, firstPixel: index * tileRows, panel: panel,
-                panels: wide ? 2 : 1, scales, bias, output)
+              let rows = pointers + (index - block) * pointersPerTile
+              source.gather(
+                plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: writer.total, into: rows)
+              if product.joined { product.join(rows, g, into: joined + (index - block) * product.joinedBytes) }
+              product.sumRows(rows, into: sums + (index - block) * tileRows)
             }
+            for panel in stride(from: shares.panels.lowerBound, to: shares.panels.upperBound, by: 2) {
+              let wide = panel + 1 < shares.panels.upperBound
+              let weights = packed + panel * product.panelBytes
+              for index in block..<blockEnd {
+                product.multiply(pointers + (index - block) * pointersPerTile, weights, wide: wide, into: tile)
+                writer.write(
+                  tile, sums + (index - block) * tileRows, firstPixel: index * tileRows, panel: panel,
+                  panels: wide ? 2 : 1)
+              }
+            }
+            block = blockEnd
           }
-          block = blockEnd
         }
       }
     }
   }
 }
 
-extension Int8Product {
-  /// Scales 8 rows of sums and stores them; `rowSums` holds what the unsigned weights added.
+/// Scales tiles of sums and stores them.
+private struct Int8Writer {
+  let product: Int8Product
+  /// Pixels of all samples.
+  let total: Int
+  let scales: UnsafePointer<Float>
+  let bias: UnsafePointer<Float>?
+  let output: UnsafeMutablePointer<Float>
+
+  /// Writes `panels` (1 or 2) times 16 channels of up to 8 pixels; `rowSums` holds what the unsigned weights added.
   @inline(__always)
   func write(
-    _ tile: UnsafePointer<Int32>, _ rowSums: UnsafePointer<Int32>, firstPixel: Int, panel: Int, panels: Int,
-    _ scales: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>
+    _ tile: UnsafePointer<Int32>, _ rowSums: UnsafePointer<Int32>, firstPixel: Int, panel: Int, panels: Int
   ) {
+    let outputs = product.outputs
     for index in 0..<panels {
       let k = (panel + index) * 16
       let lanes = min(16, outputs - k)
@@ -134,6 +159,32 @@ extension Int8Product {
         if lanes == 16 { store(result, target + row * outputs) } else { store(result, target + row * outputs, lanes) }
       }
     }
+  }
+}
+
+extension Int8Product {
+  /// Bytes that `join` writes for a tile.
+  @inline(__always)
+  var joinedBytes: Int { (channels + 7) / 8 * 8 * tileRows }
+
+  /// Copies what each of 8 pixels reads, tap by tap, into one run, and points the first 8 rows there.
+  @inline(__always)
+  func join(
+    _ rows: UnsafeMutablePointer<UnsafeRawPointer>, _ geometry: ConvolutionGeometry,
+    into bytes: UnsafeMutablePointer<Int8>
+  ) {
+    let rowBytes = joinedBytes / tileRows
+    let perTap = geometry.inputChannels
+    for tap in 0..<geometry.taps {
+      for row in 0..<tileRows {
+        let source = rows[tap * tileRows + row].assumingMemoryBound(to: Int8.self)
+        let target = bytes + row * rowBytes + tap * perTap
+        target[0] = source[0]
+        if perTap > 1 { target[1] = source[1] }
+        if perTap > 2 { target[2] = source[2] }
+      }
+    }
+    for row in 0..<tileRows { rows[row] = UnsafeRawPointer(bytes + row * rowBytes) }
   }
 
   #if VNNI
@@ -161,9 +212,11 @@ extension Int8Product {
             c += 1
           }
         }
-        rest &+= unsafeBitCast(narrow, to: SIMD4<Int32>.self).wrappedSum()
-        if channels >= 64 { rest &+= unsafeBitCast(wide, to: Integers.self).wrappedSum() }
-        sums[row] = rest &* 128
+        // Halves added by hand: `wrappedSum` is a generic function that levels would share.
+        let quarters =
+          unsafeBitCast(wide.lowHalf, to: SIMD8<Int32>.self) &+ unsafeBitCast(wide.highHalf, to: SIMD8<Int32>.self)
+        let four = quarters.lowHalf &+ quarters.highHalf &+ unsafeBitCast(narrow, to: SIMD4<Int32>.self)
+        sums[row] = (rest &+ four[0] &+ four[1] &+ four[2] &+ four[3]) &* 128
       }
     }
   #else

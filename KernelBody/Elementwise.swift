@@ -1,5 +1,7 @@
 // Elementwise passes: ReLU, addition, scaling, decoding of pixels, finiteness.
 
+internal import CIntrinsics
+
 extension Body {
   package static func reluForward(
     _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float>, part: Int, of parts: Int
@@ -66,7 +68,7 @@ extension Body {
     if channels == 1 {
       let (mean, factor) = (Floats(repeating: mean[0]), Floats(repeating: inverseDeviation[0]))
       forVectors(range) { i, lanes in
-        let pixel = floats(Integers(truncatingIfNeeded: load(pixels + i, lanes)))
+        let pixel = floats(temper_widen_uint8(load(pixels + i, lanes)))
         store((pixel - mean) * factor, output + i, lanes)
       }
       return

@@ -29,7 +29,8 @@
     /// Rows are widened to int16 a run of channels at a time, which costs a tenth of the products they feed.
     @inline(__always)
     func multiply(
-      _ rows: UnsafePointer<UnsafeRawPointer>, panel: Int, wide: Bool, into tile: UnsafeMutablePointer<Int32>
+      _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafeRawPointer, wide: Bool,
+      into tile: UnsafeMutablePointer<Int32>
     ) {
       var storage = InlineArray<2048, Int32>(repeating: 0)
       withUnsafeMutableBytes(of: &storage) { storage in
@@ -40,7 +41,7 @@
           while channel < channels {
             let count = min(stagedChannels, channels - channel)
             stage(rows + tap * tileRows, channel, count, staged)
-            let weights = packed + panel * panelBytes + tap * tapBytes(channels) + channel / 2 * 64
+            let weights = panel + tap * tapBytes(channels) + channel / 2 * 64
             for index in 0..<(wide ? 2 : 1) {
               let panelWeights = weights + index * panelBytes
               multiply4(staged, (count + 1) / 2, panelWeights, tile + index * 16)
@@ -62,7 +63,7 @@
         let target = staged + row * stagedChannels
         var c = 0
         while c + 16 <= count {
-          let wide = SIMD16<Int16>(truncatingIfNeeded: load(source + c, 16))
+          let wide = temper_widen_int8_to_int16(load(source + c, 16))
           UnsafeMutableRawPointer(target + c).storeBytes(of: wide, as: SIMD16<Int16>.self)
           c += 16
         }
@@ -74,7 +75,9 @@
       }
     }
 
-    /// Adds the sums of 4 rows over `pairs` pairs of channels. The additions are the only chain, so four are enough.
+    /// Adds the sums of 4 rows over `pairs` pairs of channels.
+    ///
+    /// The additions are the only chain, so four are enough.
     @inline(__always)
     private func multiply4(
       _ staged: UnsafePointer<Int16>, _ pairs: Int, _ weights: UnsafeRawPointer, _ tile: UnsafeMutablePointer<Int32>

@@ -10,10 +10,10 @@
     /// no byte beyond a row is read.
     @inline(__always)
     func multiply(
-      _ rows: UnsafePointer<UnsafeRawPointer>, panel: Int, wide: Bool, into tile: UnsafeMutablePointer<Int32>
+      _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafeRawPointer, wide: Bool,
+      into tile: UnsafeMutablePointer<Int32>
     ) {
-      let weights = packed + panel * panelBytes
-      if wide { multiply32(rows, weights, tile) } else { multiply16(rows, weights, tile) }
+      if wide { multiply32(rows, panel, tile) } else { multiply16(rows, panel, tile) }
     }
 
     /// The last 1...3 channels of 8 rows, each in the low bytes of a word.

@@ -1,5 +1,6 @@
 // Maximum and average pooling. Lanes are channels; work is shared by image rows.
 
+internal import CIntrinsics
 package import KernelsInterface
 
 extension Body {
@@ -9,6 +10,7 @@ extension Body {
   ) {
     let g = geometry
     let (outputHeight, outputWidth, channels) = (g.outputHeight, g.outputWidth, g.channels)
+    let unset = Integers(repeating: -1)
     for line in share(samples * outputHeight, part: part, of: parts) {
       let (sample, y) = (line / outputHeight, line % outputHeight)
       let image = input + sample * g.inputHeight * g.inputWidth * channels
@@ -18,18 +20,19 @@ extension Body {
         let target = (line * outputWidth + x) * channels
         forVectors(0..<channels) { k, lanes in
           var best = Floats(repeating: -.infinity)
-          var place = Integers(repeating: -1)
+          var place = unset
           for row in max(0, -top)..<min(g.window, g.inputHeight - top) {
             for column in max(0, -left)..<min(g.window, g.inputWidth - left) {
               let pixel = (top + row) * g.inputWidth + left + column
               let value = load(image + pixel * channels + k, lanes)
-              let wins = (value .> best) .| (value .!= value) .| (place .< 0)
+              let wins = (value .> best) .| (value .!= value) .| (place .== unset)
               best = best.replacing(with: value, where: wins)
-              place = place.replacing(with: Int32(truncatingIfNeeded: row * g.window + column), where: wins)
+              let here = Integers(repeating: Int32(truncatingIfNeeded: row * g.window + column))
+              place = place.replacing(with: here, where: wins)
             }
           }
           store(best, output + target + k, lanes)
-          store(SIMD16<UInt8>(truncatingIfNeeded: place), argmax + target + k, lanes)
+          store(temper_narrow_uint8(place), argmax + target + k, lanes)
         }
       }
     }
@@ -61,8 +64,8 @@ extension Body {
             for outputX in columns {
               let (row, column) = (y + g.padding - outputY * g.stride, x + g.padding - outputX * g.stride)
               let offset = (first + outputY * outputWidth + outputX) * channels + k
-              let place = Integers(truncatingIfNeeded: load(argmax + offset, lanes))
-              let won = place .== Int32(truncatingIfNeeded: row * g.window + column)
+              let place = temper_widen_uint8(load(argmax + offset, lanes))
+              let won = place .== Integers(repeating: Int32(truncatingIfNeeded: row * g.window + column))
               sum += Floats.zero.replacing(with: load(gradientOutput + offset, lanes), where: won)
             }
           }

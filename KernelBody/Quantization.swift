@@ -1,8 +1,11 @@
 // Symmetric quantization, straight-through masks, ranges and histograms.
 
+internal import CIntrinsics
+
 /// Sixteen scaled values to clamped integers and their in-range bits; NaN gives 0 and a clear bit.
 @inline(__always)
-private func quantized(_ scaled: Floats, _ lowest: Int32, _ limit: Int32) -> (values: SIMD16<Int8>, bits: UInt16) {
+private func quantized(_ scaled: Floats, _ lowest: Integers, _ limit: Integers) -> (values: SIMD16<Int8>, bits: UInt16)
+{
   // Far values would break the rounding trick (|x| < 2^22); any bound beyond int8 keeps both result and mask.
   let number = scaled .== scaled
   let finite = Floats.zero.replacing(with: scaled, where: number)
@@ -11,13 +14,13 @@ private func quantized(_ scaled: Floats, _ lowest: Int32, _ limit: Int32) -> (va
   let (low, high) = (integer .< lowest, integer .> limit)
   let clamped = integer.replacing(with: lowest, where: low).replacing(with: limit, where: high)
   let inside = number .& .!(low .| high)
-  return (SIMD16<Int8>(truncatingIfNeeded: clamped), bitMask(inside))
+  return (temper_narrow_int8(clamped), bitMask(inside))
 }
 
 /// One bit per lane, lane 0 lowest.
 @inline(__always)
 private func bitMask(_ mask: SIMDMask<Integers>) -> UInt16 {
-  UInt16(truncatingIfNeeded: Integers.zero.replacing(with: laneBits, where: mask).wrappedSum())
+  temper_sign_bits(Integers.zero.replacing(with: -1, where: mask))
 }
 
 private let laneBits = Integers(
@@ -28,6 +31,7 @@ extension Body {
     _ input: UnsafePointer<Float>, count: Int, inverseScale: Float, limit: Int32, lowest: Int32,
     output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int
   ) {
+    let (lowest, limit) = (Integers(repeating: lowest), Integers(repeating: limit))
     forVectors(count: count, part: part, of: parts) { i, lanes in
       let (values, bits) = quantized(load(input + i, lanes) * inverseScale, lowest, limit)
       store(values, output + i, lanes)
@@ -40,7 +44,7 @@ extension Body {
     of parts: Int
   ) {
     forVectors(count: count, part: part, of: parts) { i, lanes in
-      store(floats(Integers(truncatingIfNeeded: load(input + i, lanes))) * scale, output + i, lanes)
+      store(floats(temper_widen_int8(load(input + i, lanes))) * scale, output + i, lanes)
     }
   }
 
@@ -51,7 +55,7 @@ extension Body {
     for row in share(rows, part: part, of: parts) {
       forVectors(0..<channels) { k, lanes in
         let i = row * channels + k
-        let values = floats(Integers(truncatingIfNeeded: load(input + i, lanes)))
+        let values = floats(temper_widen_int8(load(input + i, lanes)))
         store(values * load(scales + k, lanes), output + i, lanes)
       }
     }
@@ -62,7 +66,7 @@ extension Body {
     accumulate: Bool, part: Int, of parts: Int
   ) {
     forVectors(count: count, part: part, of: parts) { i, lanes in
-      let set = (Integers(repeating: Int32(mask[i / 16])) & laneBits) .!= 0
+      let set = (Integers(repeating: Int32(mask[i / 16])) & laneBits) .!= .zero
       let passed = Floats.zero.replacing(with: load(gradient + i, lanes), where: set)
       store(accumulate ? load(output + i, lanes) + passed : passed, output + i, lanes)
     }
@@ -116,6 +120,7 @@ extension Body {
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, inverseScales: UnsafePointer<Float>, limit: Int32,
     lowest: Int32, output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int
   ) {
+    let (lowest, limit) = (Integers(repeating: lowest), Integers(repeating: limit))
     forVectors(count: rows * channels, part: part, of: parts) { i, lanes in
       let channel = i % channels
       var scales = Floats.zero

@@ -8,6 +8,7 @@ internal import KernelsInterface
 package enum Body: KernelSet {}
 
 typealias Floats = SIMD16<Float>
+/// Compare these with vectors only: the comparisons with a scalar compile to a loop over lanes.
 typealias Integers = SIMD16<Int32>
 
 /// The share of part `part`: `count` elements in blocks of `alignment`, blocks dealt as evenly as they go.

@@ -1,10 +1,37 @@
-// What Swift cannot spell: cpuid, and the integer dot products of x86.
-// Header only. Every function is static inline and carries the target it needs, so a module compiled with those
-// instructions gets the single instruction and any other module may import the header without using it.
+// What Swift cannot spell: cpuid, the integer dot products of x86, and conversions of vectors.
+// Header only. Functions for one instruction carry the target they need, so a module compiled for it gets the single
+// instruction and any other module may import the header without using it.
+// The conversions exist in Swift as generic initializers, but those are sometimes left as calls, and the linker merges the copies of
+// all modules: AVX2 code could then call one compiled for AVX-512. Static inline functions are never merged.
 #ifndef TEMPER_CINTRINSICS_H
 #define TEMPER_CINTRINSICS_H
 
 #include <stdint.h>
+
+typedef float temper_float16 __attribute__((ext_vector_type(16)));
+typedef int32_t temper_int16 __attribute__((ext_vector_type(16)));
+typedef int16_t temper_short16 __attribute__((ext_vector_type(16)));
+typedef int8_t temper_char16 __attribute__((ext_vector_type(16)));
+typedef uint8_t temper_uchar16 __attribute__((ext_vector_type(16)));
+
+#define TEMPER_INLINE static inline __attribute__((always_inline, unused))
+
+/// Sixteen int8 to int32.
+TEMPER_INLINE temper_int16 temper_widen_int8(temper_char16 x) { return __builtin_convertvector(x, temper_int16); }
+
+/// Sixteen uint8 to int32.
+TEMPER_INLINE temper_int16 temper_widen_uint8(temper_uchar16 x) { return __builtin_convertvector(x, temper_int16); }
+
+/// Sixteen int8 to int16.
+TEMPER_INLINE temper_short16 temper_widen_int8_to_int16(temper_char16 x) {
+  return __builtin_convertvector(x, temper_short16);
+}
+
+/// The low byte of sixteen int32, as int8.
+TEMPER_INLINE temper_char16 temper_narrow_int8(temper_int16 x) { return __builtin_convertvector(x, temper_char16); }
+
+/// The low byte of sixteen int32, as uint8.
+TEMPER_INLINE temper_uchar16 temper_narrow_uint8(temper_int16 x) { return __builtin_convertvector(x, temper_uchar16); }
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -44,5 +71,35 @@ __attribute__((target("avx512f,avx512bw"))) static inline __m512i temper_multipl
   return _mm512_madd_epi16(a, b);
 }
 #endif
+
+typedef _Float16 temper_half16 __attribute__((ext_vector_type(16)));
+
+/// Sixteen halves at `source` to floats, exact.
+TEMPER_INLINE temper_float16 temper_load_half(const void *source) {
+  temper_half16 half;
+  __builtin_memcpy(&half, source, sizeof half);
+  return __builtin_convertvector(half, temper_float16);
+}
+
+/// Sixteen floats to halves at `target`, to nearest even.
+TEMPER_INLINE void temper_store_half(void *target, temper_float16 x) {
+  temper_half16 half = __builtin_convertvector(x, temper_half16);
+  __builtin_memcpy(target, &half, sizeof half);
+}
+
+/// The sign bits of sixteen int32, lane 0 lowest.
+TEMPER_INLINE uint16_t temper_sign_bits(temper_int16 x) {
+#if defined(__AVX512DQ__)
+  return (uint16_t)_mm512_movepi32_mask((__m512i)x);
+#elif defined(__AVX2__)
+  __m256i low = (__m256i)__builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
+  __m256i high = (__m256i)__builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+  return (uint16_t)(_mm256_movemask_ps((__m256)low) | _mm256_movemask_ps((__m256)high) << 8);
+#else
+  uint16_t bits = 0;
+  for (int lane = 0; lane < 16; lane++) bits |= (uint16_t)((uint32_t)x[lane] >> 31 << lane);
+  return bits;
+#endif
+}
 
 #endif
