@@ -1,10 +1,12 @@
 // The elementwise passes of BatchNorm: forward, inference and the input's gradient.
 // Blocks of rows stay in L1 while the blocks of channels pass over them with their constants in registers.
 
+internal import CIntrinsics
+
 /// 1 / sqrt(variance + epsilon); both operations are exactly rounded by the hardware.
 @inline(__always)
 func inverseDeviation(_ variance: Floats, _ epsilon: Float) -> Floats {
-  1 / (variance + epsilon).squareRoot()
+  1 / temper_square_root(variance + epsilon)
 }
 
 /// dy where the forward output was positive, else 0.

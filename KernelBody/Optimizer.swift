@@ -1,5 +1,7 @@
 // Optimizer updates: one pass over weights, gradient and state.
 
+internal import CIntrinsics
+
 extension Body {
   package static func sgdStep(
     _ weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>,
@@ -25,7 +27,7 @@ extension Body {
   ) {
     let keep = 1 - learningRate * weightDecay
     let rate = Floats(repeating: -learningRate / biasCorrection1)
-    let inverseRoot = Floats(repeating: 1 / biasCorrection2.squareRoot())
+    let inverseRoot = Floats(repeating: 1 / temper_square_root(Floats(repeating: biasCorrection2))[0])
     let (beta1, rest1) = (Floats(repeating: beta1), 1 - beta1)
     let (beta2, rest2) = (Floats(repeating: beta2), 1 - beta2)
     let epsilon = Floats(repeating: epsilon)
@@ -35,7 +37,7 @@ extension Body {
       let v = fma(beta2, load(secondMoment + i, lanes), g * g * rest2)
       store(m, firstMoment + i, lanes)
       store(v, secondMoment + i, lanes)
-      let step = m / fma(v.squareRoot(), inverseRoot, epsilon)
+      let step = m / fma(temper_square_root(v), inverseRoot, epsilon)
       store(fma(rate, step, load(weights + i, lanes) * keep), weights + i, lanes)
     }
   }

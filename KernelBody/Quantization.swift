@@ -23,8 +23,11 @@ private func bitMask(_ mask: SIMDMask<Integers>) -> UInt16 {
   temper_sign_bits(Integers.zero.replacing(with: -1, where: mask))
 }
 
-private let laneBits = Integers(
-  1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+/// 2^lane; computed, because a stored vector would be initialized at first use, with a check in every loop.
+@inline(__always)
+private var laneBits: Integers {
+  Integers(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+}
 
 extension Body {
   package static func quantize(

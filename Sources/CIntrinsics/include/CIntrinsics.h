@@ -16,6 +16,9 @@ typedef uint8_t temper_uchar16 __attribute__((ext_vector_type(16)));
 
 #define TEMPER_INLINE static inline __attribute__((always_inline, unused))
 
+/// Exactly rounded square roots. (Swift's `squareRoot()` of a vector goes lane by lane, through libm for negative numbers.)
+TEMPER_INLINE temper_float16 temper_square_root(temper_float16 x) { return __builtin_elementwise_sqrt(x); }
+
 /// Sixteen int8 to int32.
 TEMPER_INLINE temper_int16 temper_widen_int8(temper_char16 x) { return __builtin_convertvector(x, temper_int16); }
 
