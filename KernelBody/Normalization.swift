@@ -41,6 +41,32 @@ private func blockSum(_ rows: Int, stride: Int, _ term: (Int) -> Floats) -> Floa
   return (a + b) + (c + d)
 }
 
+/// `blockSum` of two terms at once.
+@inline(__always)
+private func blockSums(_ rows: Int, stride: Int, _ term: (Int) -> (Floats, Floats)) -> (Floats, Floats) {
+  var (a, b, c, d) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+  var (e, f, g, h) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+  var row = 0
+  var offset = 0
+  @inline(__always)
+  func add(_ first: inout Floats, _ second: inout Floats, _ terms: (Floats, Floats)) {
+    first += terms.0
+    second += terms.1
+  }
+  while row + 4 <= rows {
+    add(&a, &e, term(offset))
+    add(&b, &f, term(offset + stride))
+    add(&c, &g, term(offset + 2 * stride))
+    add(&d, &h, term(offset + 3 * stride))
+    offset += 4 * stride
+    row += 4
+  }
+  if row < rows { add(&a, &e, term(offset)) }
+  if row + 1 < rows { add(&b, &f, term(offset + stride)) }
+  if row + 2 < rows { add(&c, &g, term(offset + 2 * stride)) }
+  return ((a + b) + (c + d), (e + f) + (g + h))
+}
+
 extension Body {
   package static func batchNormStatistics(
     _ input: UnsafePointer<Float>, rowsPerShard: Int, shards: Int, channels: Int, mean: UnsafeMutablePointer<Float>,
@@ -104,21 +130,20 @@ extension Body {
           let center = load(mean + statistics + k, lanes)
           let (x, dy) = (input + first, gradient + first)
           // Sum of dy * (x - mean); the factor 1 / deviation is common to the shard and comes last.
-          if let y = activation.map({ $0 + first }) {
-            let sum = blockSum(count, stride: channels) { passed(dy, y, $0, lanes) }
-            let product = blockSum(count, stride: channels) {
-              passed(dy, y, $0, lanes) * (load(x + $0, lanes) - center)
+          let (sum, product) =
+            if let y = activation.map({ $0 + first }) {
+              blockSums(count, stride: channels) { offset in
+                let dy = passed(dy, y, offset, lanes)
+                return (dy, dy * (load(x + offset, lanes) - center))
+              }
+            } else {
+              blockSums(count, stride: channels) { offset in
+                let dy = load(dy + offset, lanes)
+                return (dy, dy * (load(x + offset, lanes) - center))
+              }
             }
-            store(load(sums + k, lanes) + sum, sums + k, lanes)
-            store(load(products + k, lanes) + product, products + k, lanes)
-          } else {
-            let sum = blockSum(count, stride: channels) { load(dy + $0, lanes) }
-            let product = blockSum(count, stride: channels) {
-              load(dy + $0, lanes) * (load(x + $0, lanes) - center)
-            }
-            store(load(sums + k, lanes) + sum, sums + k, lanes)
-            store(load(products + k, lanes) + product, products + k, lanes)
-          }
+          store(load(sums + k, lanes) + sum, sums + k, lanes)
+          store(load(products + k, lanes) + product, products + k, lanes)
         }
         row += blockRows
       }
