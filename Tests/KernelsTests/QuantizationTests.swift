@@ -8,7 +8,8 @@ let counts = [0, 1, 15, 16, 17, 63, 64, 65, 200, 1000]
 struct QuantizationTests {
   /// Values that rounding, clamping and masks get wrong: halves, ends, huge, infinite, not a number.
   private static let edges: [Float] = [
-    0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 127.4, 127.5, 128, -127.5, -128, -128.5, 1e9, -1e9, 3e38, -3e38,
+    0, -2e7, -12_582_914, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 127.4, 127.5, 128, -127.5, -128, -128.5, 1e9,
+    -1e9, 3e38, -3e38,
     .infinity, -.infinity, .nan, .leastNonzeroMagnitude, 8_388_609, 0.499_999_97, -126.500_01,
   ]
 
