@@ -5,7 +5,7 @@
 /// e^x: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, times 2^n.
 @inline(__always)
 func kernelExponential(_ x: Floats) -> Floats {
-  let largest: Float = 88.722_84  // ln of the largest float
+  let largest: Float = 88.722_84  // above ln of the largest float by less than an ulp
   let smallest: Float = -87.336_54  // ln 2^-126, the smallest normal
   // NaN fails both comparisons and so keeps its place in `bounded`.
   let bounded = x.replacing(with: largest, where: x .> largest).replacing(with: smallest, where: x .< smallest)
@@ -27,7 +27,8 @@ func kernelExponential(_ x: Floats) -> Floats {
   let power = unsafeBitCast((high &+ 127) &<< 23, to: Floats.self)
   let rest = unsafeBitCast((low &+ 127) &<< 23, to: Floats.self)
   let result = p * power * rest
-  return result.replacing(with: 0, where: x .< smallest).replacing(with: .infinity, where: x .> largest)
+  // At `largest`, just above the logarithm of the largest float, the product itself is infinite.
+  return result.replacing(with: 0, where: x .< smallest)
 }
 
 /// ln x: x = m * 2^e with m in [sqrt(1/2), sqrt 2), a polynomial in m - 1, + e ln 2.
