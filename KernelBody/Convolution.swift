@@ -63,8 +63,8 @@ extension Body {
 
 /// The product behind both: target pixel = sum over its taps and source channels, panel by panel.
 ///
-/// Blocks of pixels keep their row pointers (16 KB at most) and their source pixels in cache while every panel of weights passes over
-/// them; inside a block a panel pair stays in L2 for all tiles.
+/// Blocks of pixels keep their row pointers (16 KB at most) and their source pixels in cache while every panel of
+/// weights passes over them; inside a block a panel pair stays in L2 for all tiles.
 private func multiply(
   _ pixels: PixelClass, taps: Int, samples: Int, source: UnsafePointer<Float>, sourceChannels: Int, sourceCount: Int,
   zeros: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
@@ -111,8 +111,8 @@ private func multiply(
   }
 }
 
-/// 2,048 row pointers and a tile of 8 x 32 floats on the stack. (`withUnsafeTemporaryAllocation` takes more than 1,024 bytes from
-/// the heap, and an inline array of vectors is made by a function that levels would share.)
+/// 2,048 row pointers and a tile of 8 x 32 floats on the stack. (`withUnsafeTemporaryAllocation` takes more than 1,024
+/// bytes from the heap, and an inline array of vectors is made by a function that levels would share.)
 @inline(__always)
 func withScratch(_ body: (UnsafeMutablePointer<UnsafeRawPointer>, UnsafeMutablePointer<Float>) -> Void) {
   var storage = InlineArray<2312, Int>(repeating: 0)

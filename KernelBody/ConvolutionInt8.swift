@@ -1,9 +1,9 @@
 // Forward convolution of int8 by int8 with exact int32 sums.
 //
-// VNNI multiplies unsigned by signed bytes. Here the weights are the unsigned side, stored as weight + 128, and activations stay as
-// they are, so one broadcast from memory feeds the instruction; sum (w + 128) x = sum w x + 128 sum x, and the
-// sum of x over a pixel's taps is taken once per tile. Padding is then zero bytes. The other way round (x + 128, a correction
-// per channel) would need an exclusive-or of every broadcast and padding rows of 128.
+// VNNI multiplies unsigned by signed bytes. Here the weights are the unsigned side, stored as weight + 128, and
+// activations stay as they are, so one broadcast from memory feeds the instruction; sum (w + 128) x = sum w x + 128 sum
+// x, and the sum of x over a pixel's taps is taken once per tile. Padding is then zero bytes. The other way round (x +
+// 128, a correction per channel) would need an exclusive-or of every broadcast and padding rows of 128.
 // Without VNNI: int16 pairs and their multiply-add. Saturating byte products (vpmaddubsw) would not be exact.
 
 internal import CIntrinsics
@@ -11,8 +11,8 @@ package import KernelsInterface
 
 /// The shape of one call, shared by its helpers.
 ///
-/// Fewer than 4 channels would leave most of each group of 4 empty, so then taps and channels count as one run of T * C channels,
-/// and each pixel's bytes are first copied together.
+/// Fewer than 4 channels would leave most of each group of 4 empty, so then taps and channels count as one run of T * C
+/// channels, and each pixel's bytes are first copied together.
 struct Int8Product {
   let taps: Int
   let channels: Int

@@ -1,8 +1,10 @@
 // The inner loops of the forward and input-gradient products: 8 pixels by 16 or 32 output channels in registers.
 //
-// AVX-512: 8 x 2 accumulators of 16 lanes; per step 2 loads, 8 broadcasts and 16 multiply-adds, so the two load ports keep up with the
-// two multiply-add ports. Widths of 48 gain 2 % more and double the code; rows of 6 x 64 need more weight bandwidth.
-// AVX2 has 16 registers of 8 lanes: 4 x 16 twice over, 8 accumulators, which just covers the latency of the multiply-add.
+// AVX-512: 8 x 2 accumulators of 16 lanes; per step 2 loads, 8 broadcasts and 16 multiply-adds, so the two load ports
+// keep up with the two multiply-add ports (90-99 % of peak measured on Emerald Rapids). Not taken: 8 x 48, twice the
+// code for at most those percents; 6 x 64, which streams twice the weights from L2.
+// AVX2 has 16 registers of 8 lanes: 4 x 16 twice over, 8 accumulators, which just covers the latency of the
+// multiply-add (80 % of peak).
 // Order of additions per output: taps as listed, then channels ascending, one chain from zero. All shapes share it.
 
 /// What all micro-kernels of one product have in common.
@@ -17,7 +19,8 @@ struct MicroKernel {
 }
 
 extension MicroKernel {
-  /// tile[r * stride + n] = sum over taps t and channels d of rows[t * 8 + r][d] * panel[t][d][n], for 8 rows and 16 outputs.
+  /// tile[r * stride + n] = sum over taps t and channels d of rows[t * 8 + r][d] * panel[t][d][n], for 8 rows and 16
+  /// outputs.
   @inline(__always)
   func run16(
     _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>,

@@ -4,10 +4,11 @@
   internal import CIntrinsics
 
   extension Int8Product {
-    /// tile[r * 32 + n] = sum over taps and channels of rows[r] * (weights[n] + 128), for 8 rows and 32 outputs (or 16).
+    /// tile[r * 32 + n] = sum over taps and channels of rows[r] * (weights[n] + 128), for 8 rows and 32 outputs (or
+    /// 16).
     ///
-    /// Per 4 channels 2 loads, 8 broadcasts and 16 dot products. A partial last group of channels comes from eight assembled words, so that
-    /// no byte beyond a row is read.
+    /// Per 4 channels 2 loads, 8 broadcasts and 16 dot products. A partial last group of channels comes from eight
+    /// assembled words, so that no byte beyond a row is read.
     @inline(__always)
     func multiply(
       _ rows: UnsafePointer<UnsafeRawPointer>, _ panel: UnsafeRawPointer, wide: Bool,

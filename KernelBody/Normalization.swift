@@ -1,6 +1,6 @@
 // BatchNorm over [S, R, C], statistics per shard and channel. Lanes are channels.
-// Order of a sum over rows: blocks of 64 rows; in a block four chains by row % 4, joined as (0 + 1) + (2 + 3), then added to the
-// total. Four chains hide the latency of addition, blocks bound the error by about (16 + R / 64) ulp.
+// Order of a sum over rows: blocks of 64 rows; in a block four chains by row % 4, joined as (0 + 1) + (2 + 3), then
+// added to the total. Four chains hide the latency of addition, blocks bound the error by about (16 + R / 64) ulp.
 
 /// The blocks of 16 channels that a part owns: shard by shard, a range of channels.
 @inline(__always)

@@ -1,6 +1,6 @@
 // Sums over virtual shards in tree order, and row sums.
-// A tree over 2^d leaves taken in order needs a stack of d + 1 vectors: leaf s is pushed, then as many pairs are joined as s
-// has trailing ones. The same scheme with whole tiles is in WeightGradient.swift.
+// A tree over 2^d leaves taken in order needs a stack of d + 1 vectors: leaf s is pushed, then as many pairs are joined
+// as s has trailing ones. The same scheme with whole tiles is in WeightGradient.swift.
 
 package import KernelsInterface
 

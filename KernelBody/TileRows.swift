@@ -19,8 +19,8 @@ struct RowSource {
 extension RowSource {
   /// Pointers to what 8 consecutive pixels read: pointers[tap * 8 + row] for taps firstTap..<firstTap + tapCount.
   ///
-  /// Pixels are numbered through all samples, and those from `total` on read zeros. Inside one sample this is a vector load,
-  /// a select and a store per tap; tiles that cross samples go one by one.
+  /// Pixels are numbered through all samples, and those from `total` on read zeros. Inside one sample this is a vector
+  /// load, a select and a store per tap; tiles that cross samples go one by one.
   @inline(__always)
   func gather(
     _ pixels: PixelClass, firstTap: Int, tapCount: Int, first: Int, total: Int,

@@ -4,7 +4,8 @@ internal import KernelsInterface
 
 /// The tiles of 8 pixels and panels of 16 channels that a part computes.
 ///
-/// Pixels are split when there are enough, so that a thread reads what it wrote in the layer before; otherwise channels are.
+/// Pixels are split when there are enough, so that a thread reads what it wrote in the layer before; otherwise channels
+/// are.
 struct TileShares {
   let tiles: Range<Int>
   let panels: Range<Int>
@@ -49,8 +50,8 @@ struct TileWriter {
     self.accumulate = accumulate
   }
 
-  /// Where the micro-kernel may store a tile itself, rows `channels` apart, or nil: whole tiles of contiguous pixels with
-  /// nothing to add.
+  /// Where the micro-kernel may store a tile itself, rows `channels` apart, or nil: whole tiles of contiguous pixels
+  /// with nothing to add.
   @inline(__always)
   func directTarget(firstPixel: Int, panel: Int, panels: Int) -> UnsafeMutablePointer<Float>? {
     let whole = firstPixel + tileRows <= total && (panel + panels) * 16 <= channels

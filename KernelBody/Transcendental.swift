@@ -1,6 +1,6 @@
 // e^x and ln x without libm, whose last bits differ between machines.
-// Cephes' single-precision forms (Moshier, expf.c and logf.c) with fused multiply-adds. Twin: Foundation's exp and log in
-// double, compared over the whole range in TranscendentalTests.
+// Cephes' single-precision forms (Moshier, expf.c and logf.c) with fused multiply-adds. Twin: Foundation's exp and log
+// in double, compared over the whole range in TranscendentalTests.
 
 /// e^x: x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, times 2^n.
 @inline(__always)

@@ -45,7 +45,7 @@ public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   /// Executables ask before they do anything else.
   public static let refusal: String? =
     supported.isEmpty
-    ? "this processor lacks AVX2, FMA or F16C, which Temper needs on x86-64 (any since Intel Haswell 2013, AMD Zen 2017)"
+    ? "this processor lacks AVX2, FMA or F16C, which Temper needs on x86-64 (Intel since Haswell, AMD since Zen)"
     : nil
 
   /// Ascending order of capability.

@@ -63,9 +63,11 @@ public struct ConvolutionGeometry: Sendable, Hashable {
   public var multiplyAddsPerSample: Int { outputHeight * outputWidth * weightCount }
 }
 
-/// A complete, aligned subtree of virtual shards that one worker holds: shards [firstLocalShard, firstLocalShard + shardCount).
+/// A complete, aligned subtree of virtual shards that one worker holds: shards [firstLocalShard, firstLocalShard +
+/// shardCount).
 ///
-/// `shardCount` is a power of two. Numbers are local to the buffers handed to the kernel (its shard 0 is the first held).
+/// `shardCount` is a power of two. Numbers are local to the buffers handed to the kernel (its shard 0 is the first
+/// held).
 public struct ShardPiece: Sendable, Hashable {
   /// First shard, counted from the start of the caller's buffers.
   public let firstLocalShard: Int

@@ -44,8 +44,8 @@ public protocol ConvolutionKernels {
     _ plan: ConvolutionPlan, samples: Int, gradientOutput: UnsafePointer<Float>, packed: UnsafePointer<Float>,
     gradientInput: UnsafeMutablePointer<Float>, accumulate: Bool, part: Int, of parts: Int)
 
-  /// Gradient with respect to the weights, one per piece: each shard's sum over its pixels in ascending order, shards of a
-  /// piece combined as a binary tree, node = left + right.
+  /// Gradient with respect to the weights, one per piece: each shard's sum over its pixels in ascending order, shards
+  /// of a piece combined as a binary tree, node = left + right.
   ///
   /// - Parameters:
   ///   - samplesPerShard: samples of each shard; shard s holds samples [s * samplesPerShard, (s+1) * samplesPerShard).
@@ -67,7 +67,8 @@ public protocol ConvolutionKernels {
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,
     of parts: Int)
 
-  /// Forward convolution of int8 by int8 with exact int32 sums: output = Float(sum) * scale, or fma(Float(sum), scale, bias).
+  /// Forward convolution of int8 by int8 with exact int32 sums: output = Float(sum) * scale, or fma(Float(sum), scale,
+  /// bias).
   ///
   /// Zero points are 0 and padding contributes nothing. Sums must fit: T * C up to 65,000.
   /// - Parameters:

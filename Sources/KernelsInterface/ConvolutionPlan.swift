@@ -142,8 +142,8 @@ extension ConvolutionPlan {
     return rows
   }
 
-  /// Input pixel (y, x) receives tap (tapY, tapX) from output ((y + padding - tapY) / stride, ...) where that divides, so
-  /// pixels with equal (y + padding) mod stride and (x + padding) mod stride form a class.
+  /// Input pixel (y, x) receives tap (tapY, tapX) from output ((y + padding - tapY) / stride, ...) where that divides,
+  /// so pixels with equal (y + padding) mod stride and (x + padding) mod stride form a class.
   fileprivate static func inputGradientRows(_ g: ConvolutionGeometry) -> [PixelClassRows] {
     var classes: [PixelClassRows] = []
     for phaseY in 0..<g.stride {

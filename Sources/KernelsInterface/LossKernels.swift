@@ -2,7 +2,8 @@
 
 /// Losses over [B, K] logits: B samples, K classes.
 public protocol LossKernels {
-  /// Cross-entropy of softmax with label smoothing (PyTorch's definition): target = (1 - smoothing) * onehot + smoothing / K.
+  /// Cross-entropy of softmax with label smoothing (PyTorch's definition): target = (1 - smoothing) * onehot +
+  /// smoothing / K.
   ///
   /// - Parameters:
   ///   - logits: [B, K].

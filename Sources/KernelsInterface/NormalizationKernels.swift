@@ -1,6 +1,7 @@
 // BatchNorm with statistics per virtual shard.
 
-/// BatchNorm over [S, R, C]: S shards of R = `rowsPerShard` rows (pixels), C channels, statistics per shard and channel.
+/// BatchNorm over [S, R, C]: S shards of R = `rowsPerShard` rows (pixels), C channels, statistics per shard and
+/// channel.
 ///
 /// Variances are biased (divided by R); 1 / sqrt(variance + epsilon) uses the exactly rounded root and quotient.
 /// Normalized means xhat = (x - mean) / sqrt(variance + epsilon).

@@ -16,8 +16,8 @@ public protocol OptimizerKernels {
     momentumBuffer: UnsafeMutablePointer<Float>, count: Int, learningRate: Float, momentum: Float, nesterov: Bool,
     weightDecay: Float, gradientScale: Float, part: Int, of parts: Int)
 
-  /// AdamW (Loshchilov and Hutter) as PyTorch has it: w = w * (1 - learningRate * weightDecay); m, v updated by g and g^2;
-  /// w = w - learningRate / biasCorrection1 * m / (sqrt(v) / sqrt(biasCorrection2) + epsilon).
+  /// AdamW (Loshchilov and Hutter) as PyTorch has it: w = w * (1 - learningRate * weightDecay); m, v updated by g and
+  /// g^2; w = w - learningRate / biasCorrection1 * m / (sqrt(v) / sqrt(biasCorrection2) + epsilon).
   ///
   /// - Parameters:
   ///   - firstMoment: [count], m, with `secondMoment` v; zeros before the first step.

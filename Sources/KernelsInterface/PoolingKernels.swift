@@ -83,7 +83,8 @@ public protocol PoolingKernels {
     _ input: UnsafePointer<Float>, samples: Int, height: Int, width: Int, channels: Int, factor: Int,
     output: UnsafeMutablePointer<Float>, part: Int, of parts: Int)
 
-  /// Every input pixel sums the gradients of its square, rows then columns ascending; `height` and `width` are the input's.
+  /// Every input pixel sums the gradients of its square, rows then columns ascending; `height` and `width` are the
+  /// input's.
   ///
   /// - Parameters:
   ///   - gradientOutput: [samples, H * factor, W * factor, C].

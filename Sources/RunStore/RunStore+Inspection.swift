@@ -12,6 +12,14 @@ extension RunStore {
     }
   }
 
+  /// Lets the file grow no further, as a full disk would.
+  package func limitPages(_ isLimited: Bool) throws {
+    try queue.writeWithoutTransaction { database in
+      let limit = isLimited ? try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0 : 1_000_000
+      _ = try Int.fetchOne(database, sql: "PRAGMA max_page_count = \(limit)")
+    }
+  }
+
   /// Pretends that a later version has migrated the file.
   package func recordMigration(_ name: String) throws {
     try queue.write { try $0.execute(sql: "INSERT INTO grdb_migrations VALUES (?)", arguments: [name]) }

@@ -12,14 +12,17 @@ public final class RunStore: Sendable {
   /// The database file.
   public let path: String
   let queue: DatabaseQueue
+  private let reserve: SpaceReserve
 
   /// Opens the store, making or migrating it as needed.
   ///
-  /// - Parameter path: a file on a local disk; `-wal` and `-shm` files appear beside it.
+  /// - Parameter path: a file on a local disk; `-wal` and `-shm` files appear beside it, and
+  ///   `-reserve`, 8 MiB that are given up when the disk is full.
   /// - Throws: `cannotOpen` when the file cannot be opened or is not a database, `newerFormat` when a newer program
   ///   wrote it.
   public init(path: String) throws {
     self.path = path
+    reserve = SpaceReserve(path: path + "-reserve")
     var configuration = Configuration()
     configuration.journalMode = .wal
     configuration.busyMode = .timeout(5)
@@ -53,13 +56,22 @@ public final class RunStore: Sendable {
   public func apply(_ changes: [StoreChange], now: Date = Date()) throws {
     guard !changes.isEmpty else { return }
     do {
-      try queue.write { database in
-        for change in changes { try Self.apply(change, to: database, now: now.timeIntervalSince1970) }
+      do {
+        try write(changes, now)
+        reserve.replenish()
+      } catch let error as DatabaseError where error.resultCode == .SQLITE_FULL && reserve.release() {
+        try write(changes, now)
       }
     } catch {
       throw RunStoreError(
         .cannotWrite, "\(changes.count) changes could not be written",
         hint: "free space on the disk, then start the coordinator again", location: path, cause: error)
+    }
+  }
+
+  private func write(_ changes: [StoreChange], _ now: Date) throws {
+    try queue.write { database in
+      for change in changes { try Self.apply(change, to: database, now: now.timeIntervalSince1970) }
     }
   }
 

@@ -6,8 +6,11 @@ import Training
 ///
 /// `@unchecked Sendable` because the semaphore hands the buffer from one thread to the other.
 final class SnapshotSlot: @unchecked Sendable {
-  private let free = DispatchSemaphore(value: 1)
+  // From 0 and signaled once: a semaphore that is freed below its first value traps, and a job may be dropped at any time.
+  private let free = DispatchSemaphore(value: 0)
   private var buffer: TrainingState?
+
+  init() { free.signal() }
 
   /// Copies a state, waiting at most `patience` for the snapshot before to be written.
   ///

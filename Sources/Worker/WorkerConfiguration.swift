@@ -80,6 +80,29 @@ public struct WorkerConfiguration: Sendable, Hashable {
 }
 
 extension WorkerConfiguration {
+  /// What the owner of this machine should know about the addresses that were chosen; empty when all stays on this machine.
+  var networkWarnings: [String] {
+    var warnings: [String] = []
+    if Self.isRemote(coordinator) || !Self.isLoopback(dataInterface) {
+      warnings.append("links are not encrypted: use a network that you trust")
+    }
+    if Self.isRemote(coordinator), Self.isLoopback(dataInterface) {
+      warnings.append(
+        "workers on other machines cannot reach this one at \(dataInterface): give --data-interface an address of theirs"
+      )
+    }
+    return warnings
+  }
+
+  private static func isRemote(_ endpoint: String) -> Bool {
+    guard endpoint.hasPrefix("tcp://") else { return false }
+    return !isLoopback(String(endpoint.dropFirst(6).prefix { $0 != ":" }))
+  }
+
+  private static func isLoopback(_ host: String) -> Bool {
+    host.hasPrefix("127.") || ["localhost", "lo", "[", "::1"].contains(host)
+  }
+
   /// Who this worker is, for the coordinator; a fresh incarnation each time.
   func hello(_ mesh: PeerMesh) -> WireWorkerHello {
     var hello = WireWorkerHello()

@@ -10,6 +10,7 @@ import Synchronization
 public final class WorkerSession: Sendable {
   private let configuration: WorkerConfiguration
   private let log: Logger
+  private let forwarding = LogForwarding()
   private let mailbox = Mailbox<MemberEvent>()
   private let machine: Mutex<MemberMachine>
   private let exitCode = Mutex<Int32?>(nil)
@@ -29,6 +30,8 @@ public final class WorkerSession: Sendable {
   /// Prepares a worker; nothing is started yet.
   public init(_ configuration: WorkerConfiguration, log: Logger) {
     self.configuration = configuration
+    var log = log
+    log.handler = ForwardingLogHandler(log.handler) { [forwarding] in forwarding.send($0) }
     self.log = log
     var limits = MemberMachine.Limits()
     limits.coordinator = configuration.coordinator
@@ -36,6 +39,9 @@ public final class WorkerSession: Sendable {
     limits.coordinatorTimeout = configuration.coordinatorTimeout
     machine = Mutex(MemberMachine(limits: limits, at: .zero))
   }
+
+  /// What the owner of this machine should know about the addresses that were chosen.
+  public var networkWarnings: [String] { configuration.networkWarnings }
 
   /// A signal asks this worker to leave; from any thread.
   public func leave(signal name: String) { mailbox.post(.signal(name: name)) }
@@ -93,6 +99,7 @@ public final class WorkerSession: Sendable {
       coordinator: client, tell: { client.send($0) }, mesh: mesh, outbox: outbox, board: board,
       threads: configuration.threads, log: log)
     let runner = MemberRunner(services) { [mailbox] in mailbox.post($0) }
+    forwarding.open(client)
     return Parts(client: client, outbox: outbox, runner: runner, hello: configuration.hello(mesh))
   }
 
@@ -127,11 +134,15 @@ public final class WorkerSession: Sendable {
     case .send(.leave(let reason)): announceLeave(reason, parts.client)
     case .send(let message): parts.client.send(message.envelope(context(parts)))
     case .interrupt(let reason): parts.runner.interrupt(reason)
-    case .form(let assignment): parts.runner.form(assignment)
+    case .form(let assignment):
+      forwarding.enter(job: assignment.key.job)
+      parts.runner.form(assignment)
     case .synchronize(let key, let target): parts.runner.synchronize(key, target)
     case .train(let key): parts.runner.train(key)
     case .saveAndStop(let key): parts.runner.saveAndStop(key)
-    case .drop(let job): parts.runner.drop(job: job)
+    case .drop(let job):
+      forwarding.enter(job: nil)
+      parts.runner.drop(job: job)
     case .log(let level, let text): log.log(level: level, "\(text)")
     case .exit(let code): exitCode.withLock { $0 = code }
     }

@@ -96,6 +96,7 @@ struct TemperWorker: ParsableCommand {
       log: log)
     SignalWatch.start { session.leave(signal: $0) }
     if exitWithParent { ParentWatch.start { session.leave(signal: "the parent process ended") } }
+    for warning in session.networkWarnings { log.warning("\(warning)") }
     log.info("\(threads.count) threads (from \(threads.origin)), coordinator \(coordinator)")
     let code = try session.run()
     // Not by returning: threads of the process may still be at work, and nothing waits for them.

@@ -1,3 +1,4 @@
+import CZeroMQ
 import Foundation
 import Testing
 
@@ -110,6 +111,31 @@ struct ControlPlaneTests {
       #expect(seen.all[before + 2] == .disconnected(peer))
     }
     #expect(!seen.all.contains(.disconnected(steadyPeer)))
+  }
+
+  @Test("what a peer sent before it died is handled before its loss, however busy the handler was")
+  func lastWords() throws {
+    let seen = Recorder<String>()
+    let server = try ControlServer(endpoints: ["tcp://127.0.0.1:*"])
+    let endpoint = try server.start { event in
+      switch event {
+      case .received(_, let envelope):
+        seen.add(ControlFrame.name(of: envelope))
+        if seen.all.count == 1 { usleep(200_000) }
+      case .disconnected: seen.add("gone")
+      default: break
+      }
+    }[0]
+    defer { server.close() }
+    let client = try ControlClient(.init(endpoint: endpoint)) { event, client in
+      guard case .connected = event else { return }
+      client.send(self.hello)
+      for _ in 0..<3 { client.send(self.message { $0.leave.reason = "done" }) }
+    }
+    #expect(seen.wait { $0.count == 1 })
+    client.close(grace: .milliseconds(20))
+    #expect(seen.wait { $0.count == 5 })
+    #expect(seen.all == ["workerHello", "leave", "leave", "leave", "gone"])
   }
 
   @Test("many peers that come, speak and go at once are each reported once, in order")
@@ -286,6 +312,14 @@ struct ControlPlaneTests {
     usleep(300_000)
     #expect(!client.isConnected)
     strange.stop()
+    // Another pattern of ZeroMQ: a socket of libzmq 4.3.4 that was refused by it never tries again.
+    let publisher = zmq_socket(MessagingContext.shared.raw, ZMQ_PUB)
+    while zmq_bind(publisher, endpoint) != 0 { usleep(10_000) }
+    usleep(1_000_000)
+    #expect(!client.isConnected)
+    zmq_unbind(publisher, endpoint)
+    zmq_close(publisher)
+    usleep(50_000)
     let (server, _) = try makeServer(endpoint)
     defer { server.close() }
     #expect(try client.request(message { $0.watch.job = 1 }, timeout: .seconds(10)).watchEvent.over)

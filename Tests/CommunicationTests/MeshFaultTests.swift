@@ -189,33 +189,48 @@ struct MeshFaultTests {
     }
   }
 
-  @Test("frames of an ended generation are dropped and counted")
+  @Test("a member left behind in an old generation cannot touch the new one")
   func oldGeneration() throws {
-    let ranks = try Ranks.inMemory(2)
+    let ranks = try Ranks.inMemory(3)
     defer { ranks.close() }
     let layout = try layout()
-    let left = Recorder<Int>()
-    let results = ranks.run { rank, mesh in
-      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
-      let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
-      if rank == 0 {
-        mesh.end(job: 7, generation: 1, reason: "told earlier")
-        while mesh.failure == nil { usleep(100) }
-        left.add(0)
-        return
+    let peers = ranks.peers()
+    let isFormed = Recorder<Int>()
+    let isSent = Recorder<Int>()
+    let results = ranks.run { index, mesh -> [UInt32] in
+      if index == 1 {
+        let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<3, 3..<5, 5..<8], shardCount: 8)
+        let buffers = Buffers(allReduce, layout, rank: index, step: 0)
+        #expect(isFormed.wait { $0.count == 2 })
+        allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
+        for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+        allReduce.submitMaxima()
+        while mesh.traffic.sentFrames < 6 { usleep(100) }
+        isSent.add(index)
+        #expect(isSent.wait { $0.count == 3 })
+        mesh.end(job: 7, generation: 1, reason: "told late")
+        try allReduce.wait()
       }
-      #expect(left.wait { $0.count == 1 })
+      // The others go on without it; what was rank 2 is rank 1 now.
+      let next = MeshMembership(job: 7, generation: 2, rank: index / 2, peers: [peers[0], peers[2]])
+      try mesh.form(next, timeout: .seconds(20))
+      isFormed.add(index)
+      #expect(isSent.wait { $0.count >= 1 })
+      let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+      let buffers = Buffers(allReduce, layout, rank: index / 2, step: 0)
       allReduce.begin(step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima)
-      allReduce.submit(bucket: 0)
-      usleep(50_000)
-      mesh.end(job: 7, generation: 1, reason: "told later")
-      while mesh.failure == nil { usleep(100) }
+      for bucket in 0..<2 { allReduce.submit(bucket: bucket) }
+      allReduce.submitMaxima()
       try allReduce.wait()
+      isSent.add(index)
+      return buffers.sums.map(\.bitPattern)
     }
     #expect(code(results[1]) == .generationEnded)
-    _ = ranks.run(generation: 2) { _, _ in }
-    #expect(ranks.meshes[0].traffic.droppedFrames == 1)
-    #expect(ranks.meshes[0].traffic.receivedFrames == 0)
+    let expected = (0..<layout.sumCount).map { Reference.node(0, 8, $0).bitPattern }
+    for index in [0, 2] {
+      #expect(try results[index].get() == expected)
+      #expect(ranks.meshes[index].traffic.droppedFrames > 0)
+    }
   }
 
   @Test("strangers who send garbage to the data port disturb nothing")

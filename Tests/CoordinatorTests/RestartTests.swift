@@ -195,6 +195,10 @@ import Testing
     }
     #expect(briefing.checkpoint == checkpoint(200))
     #expect(briefing.stamp.generation == 6)
+    let damaged = [DamagedCheckpoint(step: 300, problem: "model.safetensors: SHA-256 differs")]
+    bench.send(.position(ConnectionID(30), briefing.stamp, hasState: false, committedStep: 0))
+    bench.send(.checkpointsVerified(JobID(1), newest: checkpoint(200), damaged: damaged))
+    #expect(bench.logs.filter { $0.contains("is damaged") }.count == 1)
   }
 
   @Test("with no checkpoint that verifies the job begins again from the beginning")

@@ -2,8 +2,9 @@
   import Foundation
   import Testing
 
-  /// The trap of compiling one body several times: a generic function of the standard library that is left as a call has the same
-  /// symbol in every level, the linker keeps one copy, and AVX2 code may end up in instructions of AVX-512.
+  /// The trap of compiling one body several times: a generic function of the standard library that is left as a call
+  /// has the same symbol in every level, the linker keeps one copy, and AVX2 code may end up in instructions of
+  /// AVX-512.
   @Suite("Code shared between levels")
   struct SharedCodeTests {
     /// Where SwiftPM puts the objects of this build.

@@ -8,6 +8,7 @@ import Testing
 /// For floats the guards are NaN, so that a kernel using what it should not read shows as well.
 final class Buffer<Element: BitwiseCopyable & Equatable> {
   let count: Int
+  let pointer: UnsafeMutablePointer<Element>
   private let start: UnsafeMutableRawPointer
   private let guardBytes = 64 * MemoryLayout<Element>.stride
 
@@ -18,13 +19,13 @@ final class Buffer<Element: BitwiseCopyable & Equatable> {
     start.initializeMemory(as: UInt8.self, repeating: 0xFF, count: byteCount)
     let first = (start + guardBytes).bindMemory(to: Element.self, capacity: max(count, 1))
     for (index, value) in values.enumerated() { (first + index).initialize(to: value) }
+    pointer = first
   }
 
   convenience init(repeating value: Element, count: Int) { self.init(Array(repeating: value, count: count)) }
 
   deinit { start.deallocate() }
 
-  var pointer: UnsafeMutablePointer<Element> { (start + guardBytes).assumingMemoryBound(to: Element.self) }
   var constant: UnsafePointer<Element> { UnsafePointer(pointer) }
   var values: [Element] { Array(UnsafeBufferPointer(start: constant, count: count)) }
 

@@ -62,7 +62,8 @@ final class TestCluster {
   func launch(_ program: String, _ arguments: [String], log: String) throws -> Process {
     let process = Process()
     process.executableURL = Self.executables.appendingPathComponent(program)
-    process.arguments = arguments
+    // A test run that is killed leaves nothing behind.
+    process.arguments = arguments + ["--exit-with-parent"]
     let path = directory.appendingPathComponent("\(log).log").path
     if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
     guard let file = FileHandle(forWritingAtPath: path) else {

@@ -149,6 +149,21 @@ final class TemporaryDirectory {
     #expect(try store.load().generations.isEmpty)
   }
 
+  @Test("a full disk takes the reserve, not the decision; the reserve comes back with the space")
+  func fullDisk() throws {
+    let reserve = directory.database + "-reserve"
+    func isThere() -> Bool { FileManager.default.fileExists(atPath: reserve) }
+    #expect(isThere())
+    // SQLite reports its own limit as it reports a full disk.
+    try store.limitPages(true)
+    #expect(throws: RunStoreError.self) { try store.apply((1...200).map { .submitted(job(UInt64($0))) }) }
+    #expect(!isThere())
+    #expect(try store.jobs().isEmpty)
+    try store.limitPages(false)
+    try store.apply([.submitted(job(1))])
+    #expect(isThere())
+  }
+
   @Test("a file that is no database is refused with its path and a remedy")
   func garbage() throws {
     let path = directory.path + "/garbage.sqlite"

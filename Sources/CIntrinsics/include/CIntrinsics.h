@@ -1,8 +1,9 @@
 // What Swift cannot spell: cpuid, the integer dot products of x86, and conversions of vectors.
 // Header only. Functions for one instruction carry the target they need, so a module compiled for it gets the single
 // instruction and any other module may import the header without using it.
-// The conversions exist in Swift as generic initializers, but those are sometimes left as calls, and the linker merges the copies of
-// all modules: AVX2 code could then call one compiled for AVX-512. Static inline functions are never merged.
+// The conversions exist in Swift as generic initializers, but those are sometimes left as calls, and the linker merges
+// the copies of all modules: AVX2 code could then call one compiled for AVX-512. Static inline functions are never
+// merged.
 #ifndef TEMPER_CINTRINSICS_H
 #define TEMPER_CINTRINSICS_H
 
@@ -16,7 +17,8 @@ typedef uint8_t temper_uchar16 __attribute__((ext_vector_type(16)));
 
 #define TEMPER_INLINE static inline __attribute__((always_inline, unused))
 
-/// Exactly rounded square roots. (Swift's `squareRoot()` of a vector goes lane by lane, through libm for negative numbers.)
+/// Exactly rounded square roots. (Swift's `squareRoot()` of a vector goes lane by lane, through libm for negative
+/// numbers.)
 TEMPER_INLINE temper_float16 temper_square_root(temper_float16 x) { return __builtin_elementwise_sqrt(x); }
 
 /// Sixteen int8 to int32.

@@ -13,6 +13,8 @@ final class CheckpointDesk: @unchecked Sendable {
   enum Report: Sendable {
     /// A checkpoint stands on disk; the worker waits for the answer until the store knows it too.
     case committed(CheckpointRecord, pruned: [UInt64], path: String, PeerIdentity, request: UInt64)
+    /// A worker's checkpoint was not taken, and it has been told why.
+    case refused(JobID, step: UInt64, reason: String)
     case verified(JobID, newest: CheckpointRecord?, damaged: [DamagedCheckpoint])
   }
 
@@ -110,6 +112,7 @@ final class CheckpointDesk: @unchecked Sendable {
     _ job: UInt64, _ step: UInt64, _ error: any Error, _ peer: PeerIdentity, _ request: UInt64
   ) {
     let reason = (error as? CheckpointIntake.Refusal)?.reason ?? "\(error)"
+    report(.refused(JobID(job), step: step, reason: reason))
     reply(.checkpointResult(.refusing(job, step, reason)), peer, request)
   }
 

@@ -21,6 +21,8 @@ final class CheckpointIntake: @unchecked Sendable {
   /// Largest file taken; bounds what one worker can make the disk hold.
   static let fileByteLimit: UInt64 = 64 << 30
   static let manifestByteLimit: UInt64 = 1 << 20
+  /// What a checkpoint must leave free on the disk: the database has to go on.
+  static let spareByteCount: UInt64 = 16 << 20
 
   /// Prepares a place for it.
   ///
@@ -36,6 +38,15 @@ final class CheckpointIntake: @unchecked Sendable {
       guard file.byteCount <= limit else {
         throw Refusal(reason: "\(file.name) of \(file.byteCount) bytes; at most \(limit) are taken")
       }
+    }
+    let byteCount = begin.files.reduce(Self.spareByteCount) { $0 + $1.byteCount }
+    do { try CoordinatorDirectory.make(directory) } catch { throw Refusal(reason: "\(error)") }
+    let free = freeByteCount(of: directory)
+    guard free >= byteCount else {
+      throw Refusal(
+        reason:
+          "the disk of \(directory) has \(free) bytes left; the checkpoint needs \(byteCount - Self.spareByteCount), "
+          + "and \(Self.spareByteCount) must stay free for the database")
     }
     self.begin = begin
     self.directory = directory

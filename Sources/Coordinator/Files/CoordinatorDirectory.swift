@@ -1,7 +1,7 @@
 // Where a coordinator keeps its files:
 //
 //   DIR/lock                                   held while a coordinator runs, names its process
-//   DIR/coordinator.sqlite                     RunStore
+//   DIR/coordinator.sqlite                     RunStore, with SQLite's files and a reserve of space beside it
 //   DIR/data/<set>/                            stores made for jobs
 //   DIR/jobs/<id>-<name>/initial.safetensors   weights to start from, copied at submission
 //   DIR/jobs/<id>-<name>/checkpoints/step-*/   Checkpoint

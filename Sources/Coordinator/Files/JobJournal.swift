@@ -40,7 +40,8 @@ struct JobJournal {
     return (lines, first + UInt64(lines.count))
   }
 
-  private static func oneLine(_ line: String) -> String {
+  /// A text without line breaks.
+  static func oneLine(_ line: String) -> String {
     line.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " | ")
   }
 

@@ -49,7 +49,7 @@ extension JobBoard {
     _ id: JobID, newest: CheckpointRecord?, damaged: [DamagedCheckpoint], at now: Instant
   ) {
     guard jobs[id] != nil else { return }
-    for checkpoint in damaged {
+    for checkpoint in damaged where jobs[id]?.knownDamage.insert(checkpoint.step).inserted == true {
       log(id, .error, "the checkpoint of step \(checkpoint.step) is damaged and not used: \(checkpoint.problem)")
     }
     // What the disk holds is what counts: forget what is newer than the newest good one, know that one.

@@ -80,6 +80,7 @@ extension JobBoard {
     job.checkpoints.removeAll { pruned.contains($0.step) || $0.step == record.step }
     job.checkpoints.append(record)
     job.checkpoints.sort { $0.step < $1.step }
+    job.knownDamage.remove(record.step)
     jobs[record.job] = job
     log(record.job, .info, "checkpoint \(record.name) of step \(record.step) stored")
     emit(.changed(record.job))

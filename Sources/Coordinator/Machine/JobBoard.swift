@@ -85,6 +85,8 @@ package struct JobBoard: Sendable {
     let settings: JobSettings
     var stage: Stage
     var checkpoints: [CheckpointRecord] = []
+    /// Steps of damaged checkpoints that have been told of.
+    var knownDamage: Set<UInt64> = []
     /// Incarnations that were ever members: only they can hold a state of this job.
     var alumni: Set<String> = []
     var budget = RestartBudget()

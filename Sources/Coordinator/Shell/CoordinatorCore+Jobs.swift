@@ -145,7 +145,7 @@ extension CoordinatorCore {
       case .warning: .warning
       case .error: .error
       }
-    logger.log(level: level, "\(job.map { "\($0): " } ?? "")\(text)")
+    logger.log(level: level, "\(job.map { "\($0): " } ?? "")\(JobJournal.oneLine(text))")
     guard let job, severity != .debug, let record = board.record(of: job) else { return }
     JobJournal(directory: directory.job(record)).log(["\(Timestamp.now()) \(level) \(text)"])
   }

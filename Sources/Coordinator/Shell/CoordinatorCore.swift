@@ -125,6 +125,8 @@ final class CoordinatorCore {
         result.accepted = true
         result.path = path
         if !hasFailed { reply(.checkpointResult(result), to: peer, request) }
+      case .refused(let job, let step, let reason):
+        log(job, .warning, "the checkpoint of step \(step) is not stored, training goes on: \(reason)")
       case .verified(let job, let newest, let damaged):
         step(.checkpointsVerified(job, newest: newest, damaged: damaged))
       }

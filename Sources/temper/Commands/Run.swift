@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Communication
+import Data
 import Foundation
 import JobSpec
 
@@ -44,12 +45,28 @@ struct Run: ParsableCommand {
       let display = LiveDisplay(quiet: output.json)
       let started = Date()
 
+      try prepareData(spec, in: directory, display: display)
       let (jobs, workerRecords) = try train(spec, in: directory, display: display, interruption: interruption)
       display.note("evaluating \(jobs.count == 2 ? "both models" : "the model") on the test split")
       let results = try RunResults.make(
         jobs: jobs, spec: spec, directory: directory, threads: workers * threads,
         seconds: Date().timeIntervalSince(started), workers: workerRecords)
       if output.json { try printJSON(results) } else { results.printReport() }
+    }
+  }
+
+  /// Makes the data set where the coordinator will find it, so that missing data is said before any process is started.
+  private func prepareData(_ spec: JobSpec, in directory: URL, display: LiveDisplay) throws {
+    display.note("data: \(spec.data.source.rawValue)")
+    do {
+      let store = try StorePreparation.prepare(
+        spec.data, directory: directory.appendingPathComponent("data").path, threads: workers * threads)
+      let manifest = store.manifest
+      display.note(
+        "data: \(manifest.train.sampleCount) training and \(manifest.test.sampleCount) test images of"
+          + " \(manifest.width)x\(manifest.height), \(manifest.classNames.count) classes")
+    } catch let error as DataError {
+      throw Failure(error.code == .missing ? .noInput : .dataError, error.description)
     }
   }
 
@@ -88,7 +105,7 @@ struct Run: ParsableCommand {
   private func submit(_ spec: JobSpec, _ connection: CoordinatorConnection) throws -> UInt64 {
     let known = try connection.jobs().filter { $0.spec == spec.resolvedYAML() }
     if let job = known.last, !["failed", "cancelled"].contains(job.state) { return job.job }
-    return try connection.submit(spec, key: "\(spec.name)/\(known.count)", relativeTo: file.job).job
+    return try connection.submit(spec, key: "\(spec.name)/\(known.count)").job
   }
 
   /// An ipc endpoint in the directory, or below /tmp where the path would not fit into a socket address.

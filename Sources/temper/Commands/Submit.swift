@@ -36,7 +36,7 @@ struct Submit: ParsableCommand {
       let key = idempotencyKey ?? UUID().uuidString
       var submitted: [Submitted] = []
       for part in spec.withBaseline {
-        let result = try connection.submit(part, key: "\(key)/\(part.name)", relativeTo: file.job)
+        let result = try connection.submit(part, key: "\(key)/\(part.name)")
         submitted.append(Submitted(job: result.job, name: part.name, existed: result.existed))
       }
       if output.json, !watch { try printJSON(submitted) }

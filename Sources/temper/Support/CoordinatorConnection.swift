@@ -27,12 +27,17 @@ final class CoordinatorConnection {
 
   deinit { client.close() }
 
-  func submit(_ spec: JobSpec, key: String, relativeTo file: String) throws -> WireSubmitResult {
+  func submit(_ spec: JobSpec, key: String) throws -> WireSubmitResult {
     var message = WireSubmitJob()
     message.spec = spec.resolvedYAML()
     message.idempotencyKey = key
     if case .file(let path) = spec.model.initialize {
-      message.initialWeights = try Self.absolute(path, relativeTo: file)
+      guard FileManager.default.isReadableFile(atPath: path) else {
+        throw Failure(
+          .noInput, "model.initialize: cannot read \(path)",
+          hint: "give a safetensors file; a relative path starts at the job file's folder")
+      }
+      message.initialWeights = path
     }
     guard case .submitResult(let result) = try ask(.submitJob(message)) else { throw unexpected("SubmitJob") }
     guard result.error.isEmpty else { throw Failure(.configuration, result.error) }
@@ -125,17 +130,6 @@ final class CoordinatorConnection {
 
   private func unexpected(_ request: String) -> Failure {
     Failure(.bug, "the coordinator answered \(request) with another message", hint: "use programs of one version")
-  }
-
-  static func absolute(_ path: String, relativeTo file: String) throws -> String {
-    let base = URL(fileURLWithPath: file).deletingLastPathComponent()
-    let url = URL(fileURLWithPath: path, relativeTo: base).absoluteURL.standardizedFileURL
-    guard FileManager.default.isReadableFile(atPath: url.path) else {
-      throw Failure(
-        .noInput, "model.initialize: cannot read \(url.path)",
-        hint: "give a safetensors file; a relative path starts at the job file's folder")
-    }
-    return url.path
   }
 }
 

@@ -27,7 +27,10 @@ struct JobFileOptions: ParsableArguments {
       throw Failure(.configuration, "\(job):1:1: error: the file is not UTF-8 text", hint: "save it as UTF-8")
     }
     do {
-      return try JobSpec.parse(text, file: job, overrides: overrides)
+      let folder = URL(fileURLWithPath: job).deletingLastPathComponent().standardizedFileURL.path
+      let spec = try JobSpec.parse(text, file: job, overrides: overrides).resolvingPaths(relativeTo: folder)
+      for warning in spec.warnings { writeError("\(job): warning: \(warning)") }
+      return spec
     } catch {
       throw Failure(.configuration, "\(error)")
     }
