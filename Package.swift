@@ -117,7 +117,7 @@ let package = Package(
     .testTarget(name: "CommunicationTests", dependencies: ["Communication"], swiftSettings: strict),
     .testTarget(name: "RunStoreTests", dependencies: ["RunStore"], swiftSettings: strict),
     .testTarget(
-      name: "CoordinatorTests", dependencies: ["Coordinator", "Communication", "JobSpec"], swiftSettings: strict),
+      name: "CoordinatorTests", dependencies: ["Coordinator", "Communication", "JobSpec", "RunStore", "Checkpoint", logging], swiftSettings: strict),
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
     .testTarget(
       name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "JobSpec"], swiftSettings: strict),

@@ -30,6 +30,12 @@ public struct CheckpointManifest: Sendable, Hashable, Codable {
   public static let currentFormatVersion = 1
   /// The manifest's own file name.
   public static let fileName = "manifest.json"
+  /// The model's tensors, under torchvision's names.
+  public static let modelFileName = "model.safetensors"
+  /// Everything else that the result depends on: optimizer, observers, averages, loss scale.
+  public static let stateFileName = "state.safetensors"
+  /// The resolved job, so that a checkpoint can be evaluated and exported by itself.
+  public static let jobFileName = "job.yaml"
 
   /// Version of this format.
   public var formatVersion = Self.currentFormatVersion

@@ -1,5 +1,5 @@
 // One checkpoint on its way from a snapshot to the coordinator, on the outbox's thread.
-// The coordinator gets the three files of the design's section 8: CheckpointBegin with their hashes, every file in pieces
+// The coordinator gets the files of the design's section 8 and the job: CheckpointBegin with their hashes, every file in pieces
 // (FilePiece, each acknowledged), CheckpointCommit. A lost connection begins again: the coordinator knows a checkpoint by its step.
 import Checkpoint
 import Communication
@@ -12,11 +12,6 @@ import Training
 ///
 /// `@unchecked Sendable` because it is made on the training thread and from then on belongs to the outbox's thread.
 final class CheckpointUpload: @unchecked Sendable {
-  /// Tensors under torchvision's names.
-  static let modelFile = "model.safetensors"
-  /// Everything else that the result depends on.
-  static let stateFile = "state.safetensors"
-
   private let memory: JobMemory
   private let step: Int
   private let isFinal: Bool
@@ -95,7 +90,8 @@ final class CheckpointUpload: @unchecked Sendable {
     guard let contents else { throw WorkerError.interrupted("the checkpoint of step \(step) was given up") }
     let manifest = try manifest(key, contents.model, contents.state).encoded()
     return [
-      (Self.modelFile, contents.model), (Self.stateFile, contents.state), (CheckpointManifest.fileName, manifest),
+      (CheckpointManifest.modelFileName, contents.model), (CheckpointManifest.stateFileName, contents.state),
+      (CheckpointManifest.jobFileName, Array(memory.specification.utf8)), (CheckpointManifest.fileName, manifest),
     ]
   }
 
@@ -104,12 +100,13 @@ final class CheckpointUpload: @unchecked Sendable {
     return CheckpointManifest(
       job: plan.spec.name, step: UInt64(step), epoch: step / plan.stepsPerEpoch + 1,
       stepInEpoch: step % plan.stepsPerEpoch, generation: key.generation,
-      phase: plan.phase(atStep: max(0, step - 1)).precision.wireName, seed: plan.spec.seed,
+      phase: plan.phase(atStep: max(0, step - 1)).precision.rawValue, seed: plan.spec.seed,
       specSHA256: SHA256.hexadecimal(of: Array(memory.specification.utf8)),
       datasetIdentity: memory.dataset.manifest.identity, programVersion: WorkerConfiguration.programVersion,
       files: [
-        CheckpointManifest.File(name: Self.modelFile, bytes: model),
-        CheckpointManifest.File(name: Self.stateFile, bytes: state),
+        CheckpointManifest.File(name: CheckpointManifest.modelFileName, bytes: model),
+        CheckpointManifest.File(name: CheckpointManifest.stateFileName, bytes: state),
+        CheckpointManifest.File(name: CheckpointManifest.jobFileName, bytes: Array(memory.specification.utf8)),
       ], stateSHA256: stateSHA256, isFinal: isFinal)
   }
 
@@ -130,9 +127,4 @@ final class CheckpointUpload: @unchecked Sendable {
     }
     return begin
   }
-}
-
-extension ExecutionPrecision {
-  /// In the words of control.proto and of a checkpoint's manifest: fp32, fp16, qat.
-  var wireName: String { self == .quantized ? "qat" : rawValue }
 }

@@ -3,16 +3,18 @@ import Logging
 
 extension MemberMachine {
   mutating func begin(_ next: Assignment, _ now: Duration) -> [MemberEffect] {
-    if let key, next.key <= key { return stale("begin", next.key) }
-    let running = key.map { "\($0) gives way to \(next.key)" }
-    let dropped: [MemberEffect] =
-      if let job = key?.job, job != next.key.job { [.drop(job: job)] } else { [] }
+    var ending: [MemberEffect] = []
+    if let previous = key {
+      guard next.key > previous else { return stale("begin", next.key) }
+      ending.append(.interrupt(reason: "\(previous) gives way to \(next.key)"))
+      if previous.job != next.key.job { ending.append(.drop(job: previous.job)) }
+    }
     assignment = next
     enter(.forming, now)
     let others = next.peers.enumerated().filter { $0.offset != next.rank }.map(\.element.name)
     let company = others.isEmpty ? "alone" : "with \(others.joined(separator: ", "))"
     let shards = next.peers[next.rank].shards
-    return (running.map { [.interrupt(reason: $0)] } ?? []) + dropped + [
+    return ending + [
       .log(
         .info,
         "\(next.key): rank \(next.rank) of \(next.peers.count), shards \(shards.lowerBound)..<\(shards.upperBound), \(company)"

@@ -79,6 +79,8 @@ public struct MemberMachine: Sendable {
   }
 
   /// The generation this worker takes part in, nil when idle.
+  // Not inlined: the optimizer of Swift 6.3.1 stops with an ownership error where this is merged into its callers.
+  @inline(never)
   public var key: GenerationKey? { assignment?.key }
 
   /// Takes one event at monotonic time `now` and says what to do, in order.

@@ -59,7 +59,7 @@ final class ProgressReporter {
     let seconds = (now - windowStart).inSeconds
     message.step = UInt64(report.step)
     message.epoch = UInt32(report.epoch)
-    message.phase = report.precision.wireName
+    message.phase = report.precision.rawValue
     message.loss = Double(report.loss)
     // A window that has just begun says nothing about the rate: the last one stands.
     if seconds > 0, windowSteps > 1 || message.imagesPerSecond == 0 {

@@ -76,7 +76,7 @@ enum StateTransfer {
     func fetch(_ name: String) throws -> ArraySlice<UInt8> {
       try files.fetch("\(directory)/\(name)", limit: fileByteLimit, run.interruption)[...]
     }
-    return (try fetch(CheckpointUpload.modelFile), try fetch(CheckpointUpload.stateFile))
+    return (try fetch(CheckpointManifest.modelFileName), try fetch(CheckpointManifest.stateFileName))
   }
 
   private static func initialWeights(_ run: GenerationRun, _ services: WorkerServices) throws -> [NamedTensor]? {

@@ -39,7 +39,7 @@ public struct WorkerConfiguration: Sendable, Hashable {
   }
 
   /// The release that this program is; the coordinator refuses workers of another one, which might compute other bits.
-  public static let programVersion = "0.1.0"
+  public static let programVersion = ProgramVersion.text
 
   /// host-pid.
   public static var defaultName: String {

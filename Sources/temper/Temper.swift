@@ -1,6 +1,7 @@
 // The command line: one file per command in Commands/.
 
 import ArgumentParser
+import Communication
 
 @main
 struct Temper: ParsableCommand {
@@ -11,7 +12,7 @@ struct Temper: ParsableCommand {
       `temper run JOB` trains on this machine and ends with an INT8 model; `temper submit JOB` sends the job to a \
       coordinator whose workers may be anywhere. JOB is a YAML file; every key is explained in Docs/JobSpec.md.
       """,
-    version: Version.text,
+    version: ProgramVersion.text,
     groupedSubcommands: [
       CommandGroup(name: "Train here", subcommands: [Run.self, Validate.self, Reference.self]),
       CommandGroup(
@@ -19,8 +20,4 @@ struct Temper: ParsableCommand {
         subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self]),
       CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),
     ])
-}
-
-enum Version {
-  static let text = "0.1.0"
 }

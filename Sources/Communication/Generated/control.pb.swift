@@ -779,6 +779,11 @@ public nonisolated struct WireEpochResult: Sendable {
   /// metrics of the epoch, see Training.EpochMetrics
   public var json: String = String()
 
+  /// training time of the epoch, evaluation not counted
+  public var seconds: Double = 0
+
+  public var imagesPerSecond: Double = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -2735,7 +2740,7 @@ nonisolated extension WireStepProgress: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireEpochResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".EpochResult"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{1}epoch\0\u{1}step\0\u{1}json\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{1}epoch\0\u{1}step\0\u{1}json\0\u{1}seconds\0\u{3}images_per_second\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2748,6 +2753,8 @@ nonisolated extension WireEpochResult: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.epoch) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.step) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.json) }()
+      case 6: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      case 7: try { try decoder.decodeSingularDoubleField(value: &self.imagesPerSecond) }()
       default: break
       }
     }
@@ -2769,6 +2776,12 @@ nonisolated extension WireEpochResult: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.json.isEmpty {
       try visitor.visitSingularStringField(value: self.json, fieldNumber: 5)
     }
+    if self.seconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 6)
+    }
+    if self.imagesPerSecond.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.imagesPerSecond, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2778,6 +2791,8 @@ nonisolated extension WireEpochResult: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.epoch != rhs.epoch {return false}
     if lhs.step != rhs.step {return false}
     if lhs.json != rhs.json {return false}
+    if lhs.seconds != rhs.seconds {return false}
+    if lhs.imagesPerSecond != rhs.imagesPerSecond {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,9 +1,11 @@
 // What a coordinator is started with.
 
+import Communication
+
 /// Where a coordinator keeps its files and where it listens.
 public struct CoordinatorConfiguration: Sendable {
   /// Version of this program; workers of another version are refused.
-  public static let programVersion = "0.1.0"
+  public static let programVersion = ProgramVersion.text
 
   /// The directory of its files; made if missing, on a local disk.
   public var directory: String

@@ -8,7 +8,7 @@ public enum ExecutionPrecision: String, Sendable, Hashable, Codable {
   /// weights in Float (design 4.3). Fake-quantize nodes pass values through.
   case fp16
   /// Fake-quantize nodes round to integers with the scales given; convolutions between integers are computed in INT8.
-  case quantized
+  case quantized = "qat"
   /// A float forward pass that only fills the observers' maxima; it keeps nothing for a backward pass.
   case calibration
 }

@@ -1,8 +1,10 @@
 // temper export: a checkpoint as ONNX with Q/DQ nodes, and deploy.json beside it.
 
 import ArgumentParser
+import Checkpoint
 import Export
 import Foundation
+import Training
 
 struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

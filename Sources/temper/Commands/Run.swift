@@ -65,7 +65,7 @@ struct Run: ParsableCommand {
       display.note(
         "data: \(manifest.train.sampleCount) training and \(manifest.test.sampleCount) test images of"
           + " \(manifest.width)x\(manifest.height), \(manifest.classNames.count) classes")
-    } catch let error as DataError {
+    } catch {
       throw Failure(error.code == .missing ? .noInput : .dataError, error.description)
     }
   }

@@ -22,9 +22,9 @@ enum ComparisonTable {
     }
     func whole(_ name: String, _ value: (ClassificationMetrics) -> Double?) {
       guard comparison.columns.contains(where: { value($0.metrics) != nil }) else { return }
-      table.append(
-        [name, "", "\(first.metrics.sampleCount)"]
-          + comparison.columns.flatMap { [cell(value($0.metrics), 4), ""] })
+      var row = [name, "", "\(first.metrics.sampleCount)"]
+      for column in comparison.columns { row += [cell(value(column.metrics), 4), ""] }
+      table.append(row)
     }
     whole("mean AP") { $0.meanAveragePrecision }
     whole("mean AP, rare classes") { $0.rareMeanAveragePrecision }
@@ -33,7 +33,7 @@ enum ComparisonTable {
     for column in comparison.columns {
       guard let interval = column.rareDifference else { continue }
       lines.append(
-        "\(column.title) against \(first.title), mean AP of the rare classes: \(signed(interval.value))"
+        "\(column.title) against \(first.title), mean AP of the rare classes: \(signed(interval.difference))"
           + " (95 % interval \(signed(interval.lower)) to \(signed(interval.upper)), paired bootstrap)")
     }
     return lines

@@ -1,6 +1,7 @@
 // The models that a trained job stands for, run over its test split.
 
 import Checkpoint
+import Data
 import Foundation
 import JobSpec
 import Quantization

@@ -172,7 +172,7 @@ private final class WatchedJob: Sendable {
 
   private static func request(_ job: UInt64) -> WireEnvelope {
     var envelope = WireEnvelope()
-    envelope.body = .watch(.with { $0.job = job })
+    envelope.watch.job = job
     return envelope
   }
 }

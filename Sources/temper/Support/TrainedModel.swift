@@ -22,8 +22,10 @@ struct TrainedModel {
   ///   - path: a checkpoint, or a directory of checkpoints, of which the newest whole one is taken.
   ///   - dataDirectory: where data sets are kept; nil for the run's own, else a temporary place.
   init(at path: String, dataDirectory: String? = nil) throws {
-    directory = try Self.locate(path)
-    manifest = try readable { try CheckpointReader.verify(directory) }
+    let directory = try Self.locate(path)
+    let manifest = try readable { try CheckpointReader.verify(directory) }
+    self.directory = directory
+    self.manifest = manifest
     let jobPath = "\(directory)/\(CheckpointManifest.jobFileName)"
     guard let bytes = FileManager.default.contents(atPath: jobPath) else {
       throw Failure(.dataError, "\(jobPath): error: the checkpoint holds no job", hint: "take another checkpoint")
@@ -33,15 +35,18 @@ struct TrainedModel {
     } catch {
       throw Failure(.configuration, "\(error)")
     }
-    dataset = try Self.data(of: spec, checkpoint: directory, dataDirectory: dataDirectory)
+    let dataset = try Self.data(of: spec, checkpoint: directory, dataDirectory: dataDirectory)
     guard dataset.manifest.identity == manifest.datasetIdentity else {
       throw Failure(
         .dataError, "the data set is \(dataset.manifest.identity); \(directory) was trained on \(manifest.datasetIdentity)",
         hint: "give the directory of the original data with --data")
     }
+    self.dataset = dataset
+    let spec = self.spec
     let plan = try readable { try JobPlan(spec: spec, data: JobPlan.DataShape(dataset.manifest)) }
     self.plan = plan
-    state = try readable { try TrainingState.initial(plan: plan, initialWeights: nil) }
+    let state = try readable { try TrainingState.initial(plan: plan, initialWeights: nil) }
+    self.state = state
     try readable {
       try state.restore(
         model: try CheckpointReader.tensors(directory, file: CheckpointManifest.modelFileName),
