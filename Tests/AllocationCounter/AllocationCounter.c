@@ -13,7 +13,12 @@ extern void *__libc_memalign(size_t alignment, size_t size);
 
 static atomic_long allocations;
 
-static void count(void) { atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed); }
+static _Thread_local long own_allocations;
+
+static void count(void) {
+  atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+  own_allocations += 1;
+}
 
 void *malloc(size_t size) {
   count();
@@ -42,6 +47,8 @@ int posix_memalign(void **pointer, size_t alignment, size_t size) {
 }
 
 long temper_allocation_count(void) { return atomic_load_explicit(&allocations, memory_order_relaxed); }
+long temper_thread_allocation_count(void) { return own_allocations; }
 #else
 long temper_allocation_count(void) { return -1; }
+long temper_thread_allocation_count(void) { return -1; }
 #endif

@@ -6,4 +6,7 @@
 /// Allocations since the process started, by all threads; -1 where counting is not supported (not glibc).
 long temper_allocation_count(void);
 
+/// Allocations of the calling thread alone: other tests of the process may run meanwhile.
+long temper_thread_allocation_count(void);
+
 #endif

@@ -6,7 +6,14 @@ import Testing
 
 @testable import Training
 
-@Suite struct AllocationTests {
+#if DEBUG
+  private let isOptimized = false
+#else
+  private let isOptimized = true
+#endif
+
+@Suite(.enabled(if: isOptimized, "without optimization generic iterators of the standard library allocate"))
+struct AllocationTests {
   @Test("a step of the training loop allocates nothing after warm-up, in FP16 and quantized", arguments: [1, 5])
   func step(first: Int) throws {
     let plan = try JobFixture.plan()
