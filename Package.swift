@@ -124,7 +124,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
     .testTarget(
-      name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "JobSpec"], swiftSettings: strict),
+      name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "Graph", "JobSpec"], swiftSettings: strict),
   ] + levels,
   swiftLanguageModes: [.v6]
 )

@@ -1,7 +1,9 @@
 // One SHA-256 over weights, optimizer, observers and BatchNorm statistics, whatever the cluster and whatever is killed.
 // Real processes over real sockets: switched on by TEMPER_PROCESS_TESTS=1, executables from .build/release or TEMPER_EXECUTABLES.
+import Checkpoint
 import Communication
 import Foundation
+import Graph
 import Testing
 
 /// The result that every test must reach, computed once: one worker, one thread, undisturbed.
@@ -58,6 +60,38 @@ struct BitIdentityTests {
     let after = try cluster.wait(for: job, "progress") { $0.progress.step > before.progress.step }
     #expect(after.generation == before.generation, "the generation goes on undisturbed")
     #expect(try cluster.result(job) == reference.get())
+  }
+
+  @Test("nor on a coordinator that is away when the job ends")
+  func coordinatorAway() throws {
+    let cluster = try TestCluster()
+    try cluster.startCoordinator()
+    for index in 1...2 { try cluster.startWorker("w-\(index)") }
+    let job = try cluster.submit(TinyJob.spec())
+    try cluster.wait(for: job, "the quantized phase") { $0.progress.step >= TinyJob.Phase.quantized.step }
+    cluster.signal(cluster.coordinator, SIGKILL)
+    try cluster.waitForLog("w-1", "all steps done")
+    try cluster.startCoordinator()
+    #expect(try cluster.result(job) == reference.get())
+  }
+
+  @Test("and is the hash of the tensors in the final checkpoint")
+  func hashOnDisk() throws {
+    let cluster = try TestCluster()
+    try cluster.startCoordinator()
+    try cluster.startWorker("w-1")
+    let job = try cluster.submit(TinyJob.spec())
+    let hash = try cluster.result(job)
+    let folder = URL(fileURLWithPath: try cluster.info(job).directory).appendingPathComponent("checkpoints")
+    let newest = try #require(CheckpointStore(directory: folder.path).newest().found)
+    #expect(newest.manifest.isFinal && newest.manifest.step == UInt64(TinyJob.epochs) * TinyJob.stepsPerEpoch)
+    func tensors(_ name: String) throws -> [NamedTensor] {
+      let path = newest.path + "/" + name
+      return try Safetensors.decode([UInt8](try Data(contentsOf: URL(fileURLWithPath: path))), location: path)
+    }
+    let state = try tensors(CheckpointManifest.modelFileName) + tensors(CheckpointManifest.stateFileName)
+    #expect(stateHash(tensors: state) == hash && newest.manifest.stateSHA256 == hash)
+    #expect(hash == (try reference.get()))
   }
 
   @Test("nor on everything being killed and resumed from the checkpoint", arguments: TinyJob.Phase.allCases)

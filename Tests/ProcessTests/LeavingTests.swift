@@ -72,6 +72,9 @@ struct LeavingTests {
     cluster.signal(worker, SIGTERM)
     #expect(try cluster.exitCode(of: worker) == 0, "idle after the job: nothing left to do")
     let steps = UInt64(TinyJob.epochs) * TinyJob.stepsPerEpoch
-    #expect(cluster.log("w-1").contains("\(steps) steps, \(steps * 32) images, peak resident memory "))
+    let log = cluster.log("w-1")
+    #expect(log.contains("\(steps) steps, \(steps * 32) images, peak resident memory "))
+    let mebibytes = log.split(separator: " ").dropLast().last.flatMap { Double($0) } ?? 0
+    #expect((10...500).contains(mebibytes), "a tiny net and a tiny dataset")
   }
 }

@@ -105,6 +105,15 @@ final class TestCluster {
     (try? String(contentsOf: directory.appendingPathComponent("\(name).log"), encoding: .utf8)) ?? ""
   }
 
+  /// Waits until a process has said something.
+  func waitForLog(_ name: String, _ text: String, within seconds: Double = 60) throws {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while !log(name).contains(text) {
+      guard Date() < deadline else { throw failure("'\(text)' is not in the log of \(name) after \(seconds) s") }
+      Thread.sleep(forTimeInterval: 0.02)
+    }
+  }
+
   func failure(_ reason: String) -> ClusterFailure {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? []
     let logs = names.filter { $0.hasSuffix(".log") }.sorted().map { name in
