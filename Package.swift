@@ -112,9 +112,9 @@ let package = Package(
       name: "TrainingTests",
       dependencies: ["Training", "Graph", "Quantization", "Kernels", "Data", "JobSpec", "AllocationCounter"],
       exclude: ["Golden"], swiftSettings: strict),
-    .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint", "Graph"], swiftSettings: strict),
+    .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint", "Graph"], exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "ExportTests", dependencies: ["Export", "Quantization", "Graph", protobuf], swiftSettings: strict),
-    .testTarget(name: "CommunicationTests", dependencies: ["Communication"], swiftSettings: strict),
+    .testTarget(name: "CommunicationTests", dependencies: ["Communication", "CZeroMQ"], swiftSettings: strict),
     .testTarget(name: "RunStoreTests", dependencies: ["RunStore"], swiftSettings: strict),
     .testTarget(
       name: "CoordinatorTests", dependencies: ["Coordinator", "Communication", "JobSpec", "RunStore", "Checkpoint", logging], swiftSettings: strict),

@@ -78,6 +78,15 @@ public struct Assignment: Sendable, Hashable {
     self.checkpoint = checkpoint
     self.initialWeights = initialWeights
   }
+
+  /// "job 1 generation 2: rank 0 of 2, shards 0..<4, with w-7".
+  var summary: String {
+    var others: [String] = []
+    for (other, peer) in peers.enumerated() where other != rank { others.append(peer.name) }
+    let company = others.isEmpty ? "alone" : "with " + others.joined(separator: ", ")
+    let shards = peers[rank].shards
+    return "\(key): rank \(rank) of \(peers.count), shards \(shards.lowerBound)..<\(shards.upperBound), \(company)"
+  }
 }
 
 /// Where every member of a generation starts, and from whom a member that is elsewhere takes the state.

@@ -3,24 +3,17 @@ import Logging
 
 extension MemberMachine {
   mutating func begin(_ next: Assignment, _ now: Duration) -> [MemberEffect] {
-    var ending: [MemberEffect] = []
-    if let previous = key {
-      guard next.key > previous else { return stale("begin", next.key) }
-      ending.append(.interrupt(reason: "\(previous) gives way to \(next.key)"))
-      if previous.job != next.key.job { ending.append(.drop(job: previous.job)) }
+    var effects: [MemberEffect] = []
+    if let key {
+      if next.key <= key { return stale("begin", next.key) }
+      effects.append(.interrupt(reason: "\(key) gives way to \(next.key)"))
+      if key.job != next.key.job { effects.append(.drop(job: key.job)) }
     }
     assignment = next
     enter(.forming, now)
-    let others = next.peers.enumerated().filter { $0.offset != next.rank }.map(\.element.name)
-    let company = others.isEmpty ? "alone" : "with \(others.joined(separator: ", "))"
-    let shards = next.peers[next.rank].shards
-    return ending + [
-      .log(
-        .info,
-        "\(next.key): rank \(next.rank) of \(next.peers.count), shards \(shards.lowerBound)..<\(shards.upperBound), \(company)"
-      ),
-      .form(next),
-    ]
+    effects.append(.log(.info, next.summary))
+    effects.append(.form(next))
+    return effects
   }
 
   mutating func formed(_ key: GenerationKey, _ step: UInt64?, _ now: Duration) -> [MemberEffect] {

@@ -119,8 +119,9 @@ public struct MemberMachine: Sendable {
 
   mutating func stale(_ what: String, _ key: GenerationKey) -> [MemberEffect] {
     staleCount += 1
-    let current = self.key.map { "\($0)" } ?? "no job"
-    return [.log(.debug, "dropped \(what) of \(key): this worker is in \(current), \(phase)")]
+    var place = "idle"
+    if let assignment { place = "in \(assignment.key), \(String(describing: phase))" }
+    return [.log(.debug, "dropped \(what) of \(key): this worker is \(place)")]
   }
 
   /// Statements are made only to a coordinator that knows this worker; `restate` makes up for the others.

@@ -11,7 +11,7 @@ enum ProcessMemory {
   private static func value(of field: String) -> UInt64 {
     guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
     for line in status.split(separator: "\n") where line.hasPrefix(field) {
-      let kibibytes = line.dropFirst(field.count).split(separator: " ").first.flatMap { UInt64($0) }
+      let kibibytes = line.dropFirst(field.count).split(whereSeparator: \.isWhitespace).first.flatMap { UInt64($0) }
       return (kibibytes ?? 0) * 1024
     }
     return 0

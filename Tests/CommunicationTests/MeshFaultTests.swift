@@ -1,4 +1,3 @@
-import CZeroMQ
 import Foundation
 import Testing
 
@@ -293,47 +292,33 @@ struct MeshFaultTests {
     #expect(ranks.run(generation: 2) { _, _ in }.allSatisfy { code($0) == .closed })
   }
 
+  /// Forms a generation of this mesh and a peer that reads nothing, and begins a step of 32 MiB whose bytes are all 7.
+  private func begin(
+    _ mesh: PeerMesh, with peer: DeafPeer, layout: ReductionLayout, sums: UnsafeMutablePointer<Float>,
+    result: UnsafeMutablePointer<Float>
+  ) throws -> AllReduce {
+    let peers = [
+      MeshPeer(name: "", dataEndpoint: mesh.dataEndpoint), MeshPeer(name: "", dataEndpoint: peer.endpoint),
+    ]
+    try mesh.form(MeshMembership(job: 1, generation: 1, rank: 0, peers: peers), timeout: .seconds(20))
+    let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
+    sums.initialize(repeating: Float(bitPattern: 0x0707_0707), count: layout.sumCount)
+    allReduce.begin(step: 0, pieces: [sums], result: result, maxima: sums)
+    allReduce.submit(bucket: 0)
+    return allReduce
+  }
+
   @Test("wait throws only after libzmq has let go of the buffers, even if the peer reads nothing")
   func buffersAreFreeAfterFailure() throws {
     let mesh = try PeerMesh()
     defer { mesh.close() }
-    let bound = Handover<String>()
-    let isOver = Recorder<Bool>()
-    let strange = Handover<Int>()
+    let peer = DeafPeer(of: mesh, expecting: 7)
     let layout = try ReductionLayout(sumCount: 8 << 20, buckets: [0..<8 << 20], maximumCount: 0)
-    let endpoint = mesh.dataEndpoint
-    OwnerThread().start(name: "deaf") {
-      // A peer that links and introduces itself, takes two frames from the network and then no more.
-      guard let router = try? Socket(.router), let dealer = try? Socket(.dealer) else { return }
-      router.set(ZMQ_RCVHWM, 2)
-      dealer.setRoutingIdentity(PeerIdentity.fresh().bytes)
-      guard let here = try? router.bind("tcp://127.0.0.1:*"), (try? dealer.connect(endpoint)) != nil else { return }
-      var header = [UInt8](repeating: 0, count: FrameHeader.byteCount)
-      let hello = FrameHeader(.hello, rank: 1, job: 1, generation: 1)
-      header.withUnsafeMutableBytes { if let start = $0.baseAddress { hello.encode(into: start) } }
-      while dealer.send(header, more: true) != .sent { usleep(1_000) }
-      _ = dealer.send([])
-      bound.give(here)
-      _ = isOver.wait(30) { $0 == [true] }
-      var wrong = 0
-      while let (parts, _, _) = router.receive(maximumParts: 3) {
-        wrong += parts.last?.count(where: { $0 != 7 && $0 != 0 }) ?? 0
-      }
-      strange.give(wrong)
-    }
-    let peers = [MeshPeer(name: "", dataEndpoint: endpoint), MeshPeer(name: "", dataEndpoint: bound.take())]
-    try mesh.form(MeshMembership(job: 1, generation: 1, rank: 0, peers: peers), timeout: .seconds(20))
-    let allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
     let sums = UnsafeMutablePointer<Float>.allocate(capacity: layout.sumCount)
     defer { sums.deallocate() }
-    sums.initialize(repeating: Float(bitPattern: 0x0707_0707), count: layout.sumCount)
-    allReduce.begin(step: 0, pieces: [sums], result: sums, maxima: sums)
-    allReduce.submit(bucket: 0)
-    let done = inParallel(1) { _ in
-      usleep(200_000)
-      mesh.end(job: 1, generation: 1, reason: "enough")
-    }
-    #expect(throws: Never.self) { try done[0].get() }
+    let allReduce = try begin(mesh, with: peer, layout: layout, sums: sums, result: sums)
+    usleep(200_000)
+    mesh.end(job: 1, generation: 1, reason: "enough")
     let start = ContinuousClock().now
     let error = try #require(throws: CommunicationError.self) { try allReduce.wait() }
     #expect(error.code == .generationEnded)
@@ -341,7 +326,43 @@ struct MeshFaultTests {
     #expect(mesh.traffic.sentBytes == 16 << 20)
     // What the caller does with its buffer now reaches nobody.
     sums.update(repeating: Float(bitPattern: 0x0909_0909), count: layout.sumCount)
-    isOver.add(true)
-    #expect(strange.take() == 0)
+    #expect(peer.read() == 0)
+  }
+
+  @Test(
+    "wait returns only after libzmq has let go of the buffers: a peer that has all it needs but reads late gets what was sent"
+  )
+  func buffersAreFreeAfterSuccess() throws {
+    let layout = try ReductionLayout(sumCount: 8 << 20, buckets: [0..<8 << 20], maximumCount: 0)
+    let half = layout.sumCount / 2
+    let zeros = [UInt8](repeating: 0, count: 1 << 20)
+    // Its partial sums for our half, then the results of its own half: our step is complete without it reading a byte.
+    let frames = [FrameHeader.Kind.partial, .result].flatMap { kind in
+      stride(from: 0, to: half, by: 1 << 18).map { offset in
+        var header = FrameHeader(kind, rank: 1, job: 1, generation: 1)
+        header.sequence = 1
+        header.piece = 1
+        header.offset = UInt64(kind == .partial ? offset : half + offset)
+        return (header: header, payload: zeros)
+      }
+    }
+    let mesh = try PeerMesh()
+    defer { mesh.close() }
+    let peer = DeafPeer(of: mesh, frames: frames, expecting: 7)
+    let buffers = UnsafeMutablePointer<Float>.allocate(capacity: 2 * layout.sumCount)
+    defer { buffers.deallocate() }
+    let result = buffers + layout.sumCount
+    let allReduce = try begin(mesh, with: peer, layout: layout, sums: buffers, result: result)
+    let wrong = Handover<Int>()
+    let isReleased = Recorder<Bool>()
+    OwnerThread().start(name: "reader") {
+      usleep(500_000)
+      isReleased.add(true)
+      wrong.give(peer.read())
+    }
+    try allReduce.wait()
+    #expect(isReleased.all == [true], "wait returned while 16 MiB were still to be sent")
+    buffers.update(repeating: Float(bitPattern: 0x0909_0909), count: 2 * layout.sumCount)
+    #expect(wrong.take() == 0)
   }
 }

@@ -32,6 +32,7 @@ final class MeshEngine {
   private var next: (membership: MeshMembership, gate: Gate)?
   var state = StateTransfer()
   private var traffic = MeshTraffic()
+  private var publishedTraffic = MeshTraffic()
   private var commands: [MeshCommand] = []
 
   private struct Sender {
@@ -70,7 +71,6 @@ final class MeshEngine {
   private func takeCommands() -> Bool {
     let isClosed = shared.withLock { shared in
       swap(&commands, &shared.commands)
-      shared.traffic = traffic
       return shared.isClosed
     }
     for command in commands { obey(command) }
@@ -102,6 +102,10 @@ final class MeshEngine {
 
   /// What can be concluded once libzmq has let go of the buffers.
   private func settle() {
+    if traffic != publishedTraffic {
+      publishedTraffic = traffic
+      shared.withLock { $0.traffic = traffic }
+    }
     guard transport.ledger.isEmpty else { return }
     if let operation, operation.isComplete {
       self.operation = nil

@@ -8,7 +8,7 @@ enum ComparisonTable {
     guard let first = comparison.columns.first else { return [] }
     var header: [(String, Table.Alignment)] = [("class", .left), ("train share", .right), ("test", .right)]
     for column in comparison.columns {
-      header.append(("AP \(column.title)", .right))
+      header.append((column.title + " AP", .right))
       header.append(("recall", .right))
     }
     var table = Table(header)

@@ -32,10 +32,6 @@ struct EvaluatedModels {
     }
     models.append(("INT8 PTQ \(calibration.method.rawValue)", try predict(quantized)))
     if trained.state.isQuantized {
-      if baseline != nil {
-        let own = try readable { try trained.state.floatModel(plan: trained.plan) }
-        models.append(("float of QAT", try predict(own)))
-      }
       models.append((Self.qat, try predict(try readable { try trained.state.quantizedModel(plan: trained.plan) })))
     }
     self.models = models

@@ -77,7 +77,7 @@ struct RunResults: Encodable {
         "\(phase.phase)  \(phase.epochs) epoch\(phase.epochs == 1 ? "" : "s") from \(phase.firstEpoch)"
           + "  \(spokenDuration(phase.seconds))  \(fixed(phase.imagesPerSecond, 0)) images/s")
     }
-    for worker in workers { print("\(worker.name)  memory \(spokenBytes(worker.residentBytes))") }
+    for worker in workers { print("\(worker.name)  resident memory \(spokenBytes(worker.residentBytes))") }
     print("total  \(spokenDuration(seconds))")
     print("")
     print("sha256      \(sha256)")
