@@ -112,12 +112,16 @@ let package = Package(
       name: "TrainingTests",
       dependencies: ["Training", "Graph", "Quantization", "Kernels", "Data", "JobSpec", "AllocationCounter"],
       exclude: ["Golden"], swiftSettings: strict),
-    .testTarget(name: "CheckpointTests", dependencies: ["Checkpoint", "Graph"], exclude: ["Golden"], swiftSettings: strict),
-    .testTarget(name: "ExportTests", dependencies: ["Export", "Quantization", "Graph", protobuf], swiftSettings: strict),
+    .testTarget(
+      name: "CheckpointTests", dependencies: ["Checkpoint", "Graph"], exclude: ["Golden"], swiftSettings: strict),
+    .testTarget(
+      name: "ExportTests", dependencies: ["Export", "Quantization", "Graph", protobuf], swiftSettings: strict),
     .testTarget(name: "CommunicationTests", dependencies: ["Communication", "CZeroMQ"], swiftSettings: strict),
     .testTarget(name: "RunStoreTests", dependencies: ["RunStore"], swiftSettings: strict),
     .testTarget(
-      name: "CoordinatorTests", dependencies: ["Coordinator", "Communication", "JobSpec", "RunStore", "Checkpoint", logging], swiftSettings: strict),
+      name: "CoordinatorTests",
+      dependencies: ["Coordinator", "Communication", "JobSpec", "RunStore", "Checkpoint", logging],
+      swiftSettings: strict),
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
     .testTarget(
       name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "JobSpec"], swiftSettings: strict),

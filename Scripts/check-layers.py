@@ -32,7 +32,7 @@ ALLOWED = {
     "temper": {"Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
                "Training", "ArgumentParser", "Logging"},
     "temper-coordinator": {"Coordinator", "ArgumentParser", "Logging"},
-    "temper-worker": {"Worker", "ArgumentParser", "Logging"},
+    "temper-worker": {"Worker", "Kernels", "ArgumentParser", "Logging"},
 }
 # Kernels have no Foundation; nothing below them has anything.
 NO_FOUNDATION = {"KernelsInterface", "KernelsAVX2", "KernelsAVX512", "KernelsVNNI", "KernelsPortable", "Kernels", "Graph"}

@@ -21,7 +21,9 @@ public final class CheckpointWriter {
 
   /// Begins a checkpoint; an unfinished one of the same step is thrown away.
   ///
-  /// - Parameter parent: the directory of the job's checkpoints; made if missing.
+  /// - Parameters:
+  ///   - step: global steps committed; names the directory.
+  ///   - parent: the directory of the job's checkpoints; made if missing.
   /// - Throws: `inputOutput` or `diskFull`.
   public convenience init(directory parent: String, step: UInt64) throws {
     try self.init(directory: parent, step: step) { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644) }
@@ -155,6 +157,7 @@ public final class CheckpointWriter {
   /// Writes a whole checkpoint from memory.
   ///
   /// - Parameters:
+  ///   - parent: directory of checkpoints.
   ///   - files: name and bytes of each; the manifest's own list of files is made from them.
   ///   - manifest: everything else.
   /// - Returns: the checkpoint's directory.

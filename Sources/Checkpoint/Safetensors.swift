@@ -60,7 +60,9 @@ public enum Safetensors {
 
   /// The tensors of a file in memory, in order of their data.
   ///
-  /// - Parameter location: the name for errors.
+  /// - Parameters:
+  ///   - bytes: the whole file.
+  ///   - location: the name for errors.
   /// - Throws: `damaged` or `unsupported`, naming the tensor; never traps, whatever the bytes.
   public static func decode(_ bytes: [UInt8], location: String) throws -> [NamedTensor] {
     let start = try headerEnd(bytes, totalByteCount: bytes.count, location: location)

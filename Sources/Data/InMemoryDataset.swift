@@ -39,6 +39,10 @@ public final class SampleSet: @unchecked Sendable {
   /// Makes a split from arrays, for tests and tools.
   ///
   /// - Parameters:
+  ///   - height: pixels.
+  ///   - width: pixels.
+  ///   - channels: per pixel.
+  ///   - classCount: labels are in 0..<classCount.
   ///   - pixels: [labels.count, height, width, channels] bytes.
   ///   - labels: Labels in 0..<classCount.
   public convenience init(

@@ -17,6 +17,9 @@ public final class StoreWriter {
   /// Starts a store.
   ///
   /// - Parameters:
+  ///   - height: pixels.
+  ///   - width: pixels.
+  ///   - channels: per pixel.
   ///   - directory: Where the store shall be; must not exist, its parent is created.
   ///   - name: Name of the data set, for people.
   ///   - classNames: Class names in label order.
@@ -47,7 +50,9 @@ public final class StoreWriter {
 
   /// Appends samples to a split, in order.
   ///
-  /// - Parameter samples: Labels below the class count and their pixels, NHWC.
+  /// - Parameters:
+  ///   - split: the split they belong to.
+  ///   - samples: Labels below the class count and their pixels, NHWC.
   /// - Throws: `DataError` `.unsuitable` for labels or sizes that do not fit, `.unwritable` when a chunk cannot be
   ///   written.
   public func append(_ samples: Chunk, to split: Split) throws(DataError) {

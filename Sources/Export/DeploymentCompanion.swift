@@ -85,7 +85,9 @@ public struct DeploymentCompanion: Sendable, Hashable, Codable {
   public let tensorRT: TensorRT
 
   /// Describes the deployment of a model.
-  /// - Parameter fileName: name of the ONNX file, without folder.
+  /// - Parameters:
+  ///   - deployed: the model.
+  ///   - fileName: name of the ONNX file, without folder.
   public init(_ deployed: DeployedModel, fileName: String) {
     let graph = deployed.graph
     let source = graph[graph.input]

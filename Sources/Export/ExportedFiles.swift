@@ -12,6 +12,7 @@ public struct ExportedFiles: Sendable, Hashable {
 
   /// Exports a model to files, replacing older ones.
   /// - Parameters:
+  ///   - deployed: the model.
   ///   - path: the ONNX file; its folder must exist.
   ///   - companionPath: deploy.json; beside the ONNX file unless told.
   /// - Throws: `ExportError.unsupportedGraph`, see `ONNXExporter.export`; `.writeFailed` with the path.

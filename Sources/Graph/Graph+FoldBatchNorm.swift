@@ -71,7 +71,9 @@ extension Graph {
   }
 
   /// Factor and bias per output channel that a folded convolution gets: y = factor * conv(x) + bias.
-  /// - Parameter values: parameters and buffers by name; the fold's must be there.
+  /// - Parameters:
+  ///   - fold: the BatchNorm and the convolution it follows.
+  ///   - values: parameters and buffers by name; the fold's must be there.
   public func batchNormAffine(_ fold: BatchNormFold, values: [String: [Float]]) -> [ChannelAffine] {
     guard case .batchNorm(let batchNorm) = self[fold.batchNorm].operation else {
       preconditionFailure("\(self[fold.batchNorm].name) is not a BatchNorm")

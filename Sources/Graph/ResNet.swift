@@ -15,6 +15,7 @@ public enum ResNet {
 
   /// Builds a classifier graph with one output, "logits".
   /// - Parameters:
+  ///   - stem: how the image enters.
   ///   - depth: 10 (one block per stage) or 18 (two).
   ///   - width: factor on torchvision's 64, 128, 256, 512 channels; the first is rounded to a multiple of 8, at least 8,
   ///     and doubles per stage.

@@ -57,6 +57,8 @@ public struct DeployedModel: Sendable, Hashable {
   ///
   /// Weights are quantized as trained, before folding, so the integers are exactly those of the last training step.
   /// - Parameters:
+  ///   - classNames: class of each logit.
+  ///   - normalization: what the network expects of pixels.
   ///   - graph: unfolded graph, quantized by `QuantizationPlacement.apply` or float.
   ///   - tensors: its parameters and buffers in torch order, as in a state dict.
   ///   - activationScales: by fakeQuantize node name; others are left out.

@@ -50,6 +50,7 @@ public enum Observer: Sendable, Hashable {
   ///
   /// Allocates nothing; the arithmetic is written out, so every machine gets the same bits.
   /// - Parameters:
+  ///   - state: what was observed before.
   ///   - minimum: smallest value of the global batch.
   ///   - maximum: largest value of the global batch.
   /// - Returns: the state as it was when a value is not finite, or minimum exceeds maximum (nothing observed).

@@ -78,8 +78,8 @@ public struct MemberMachine: Sendable {
     lastHeartbeat = now
   }
 
-  /// The generation this worker takes part in, nil when idle.
   // Not inlined: the optimizer of Swift 6.3.1 stops with an ownership error where this is merged into its callers.
+  /// The generation this worker takes part in, nil when idle.
   @inline(never)
   public var key: GenerationKey? { assignment?.key }
 

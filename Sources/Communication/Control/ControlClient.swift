@@ -77,7 +77,9 @@ public final class ControlClient: Sendable {
 
   /// Starts connecting.
   ///
-  /// - Parameter handler: called on the client's thread; it must not wait, and must not call `request`.
+  /// - Parameters:
+  ///   - configuration: where to connect, how patient to be.
+  ///   - handler: called on the client's thread; it must not wait, and must not call `request`.
   /// - Throws: `badEndpoint` when the endpoint cannot be understood; an absent coordinator is no error.
   public init(
     _ configuration: Configuration, handler: @escaping @Sendable (Event, ControlClient) -> Void = { _, _ in }

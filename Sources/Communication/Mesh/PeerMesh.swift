@@ -59,7 +59,9 @@ public final class PeerMesh: Sendable {
 
   /// Listens and starts the mesh thread.
   ///
-  /// - Parameter onPeerLost: called on the mesh thread, at most once per generation, as soon as a link breaks.
+  /// - Parameters:
+  ///   - configuration: where to listen.
+  ///   - onPeerLost: called on the mesh thread, at most once per generation, as soon as a link breaks.
   /// - Throws: `addressInUse`, `badEndpoint`, naming the endpoint.
   public convenience init(
     _ configuration: Configuration = Configuration(), onPeerLost: @escaping @Sendable (PeerLoss) -> Void = { _ in }

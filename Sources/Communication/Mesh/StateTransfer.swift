@@ -185,6 +185,8 @@ extension PeerMesh {
   /// Fetches the state at a step from a peer of the formed generation.
   ///
   /// - Parameters:
+  ///   - rank: the peer that serves.
+  ///   - step: the step whose state is asked for.
   ///   - maximumByteCount: refused above this, before memory is taken.
   ///   - timeout: for the whole transfer.
   /// - Throws: `unavailable` with the peer's reason, `timedOut`, `peerLost`, `generationEnded`.

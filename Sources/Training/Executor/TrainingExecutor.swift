@@ -119,6 +119,7 @@ public final class TrainingExecutor {
   /// Backward pass of the last forward: gradients of the mean loss over the global batch, times `lossScale`.
   ///
   /// - Parameters:
+  ///   - lossScale: factor on the loss; 1 outside the FP16 phase.
   ///   - pieces: the vectors given to `forward`.
   ///   - completed: called on this thread, in ascending order, once for every bucket of `ReductionPlan.buckets`, as soon as
   ///     every piece's elements of the bucket are final.

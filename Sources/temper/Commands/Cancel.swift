@@ -29,7 +29,8 @@ struct Cancel: ParsableCommand {
         print("job \(number) cancelled")
       }
       guard result.accepted else {
-        throw Failure(.usage, "job \(number) cannot be cancelled: \(result.reason)", hint: "temper jobs shows its state")
+        throw Failure(
+          .usage, "job \(number) cannot be cancelled: \(result.reason)", hint: "temper jobs shows its state")
       }
     }
   }

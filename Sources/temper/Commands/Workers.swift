@@ -47,7 +47,8 @@ struct Workers: ParsableCommand {
       for worker in workers {
         let range = worker.shards
         table.append([
-          "\(worker.worker)", worker.name, worker.host, "\(worker.processIdentifier)", "\(worker.threads)",
+          "\(worker.worker)", worker.name, String(worker.host.prefix { $0 != "/" }), "\(worker.processIdentifier)",
+          "\(worker.threads)",
           worker.instructionSet, worker.state, worker.job == 0 ? "-" : "\(worker.job)",
           range.count == 0 ? "-" : "\(range.first)..<\(range.first + range.count)", spokenBytes(worker.residentBytes),
           "\(fixed(worker.secondsSinceHeard, 1)) s",

@@ -67,7 +67,8 @@ struct EvaluatedModels {
     do {
       try Foundation.Data(text.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
     } catch {
-      throw Failure(.cannotCreate, "\(path): error: cannot be written", hint: "does the folder exist, is the disk full?")
+      throw Failure(
+        .cannotCreate, "\(path): error: cannot be written", hint: "does the folder exist, is the disk full?")
     }
   }
 }

@@ -4,7 +4,9 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Remembers that the person, or the scheduler, asked to stop. The second request ends the process at once.
+/// Remembers that the person, or the scheduler, asked to stop.
+///
+/// The second request ends the process at once.
 final class Interruption {
   private let requests = Requests()
   private var sources: [any DispatchSourceSignal] = []

@@ -105,7 +105,8 @@ final class LocalCluster {
       slots[index].restarts += 1
       slots[index].restartAt = now.addingTimeInterval(pause)
       events.append(
-        "worker-\(index + 1) ended with \(describe(process)); the others go on, it is started again in \(fixed(pause, 1)) s")
+        "worker-\(index + 1) ended with \(describe(process)); the others go on, it is started again in \(fixed(pause, 1)) s"
+      )
     }
     return events
   }

@@ -38,7 +38,8 @@ struct TrainedModel {
     let dataset = try Self.data(of: spec, checkpoint: directory, dataDirectory: dataDirectory)
     guard dataset.manifest.identity == manifest.datasetIdentity else {
       throw Failure(
-        .dataError, "the data set is \(dataset.manifest.identity); \(directory) was trained on \(manifest.datasetIdentity)",
+        .dataError,
+        "the data set is \(dataset.manifest.identity); \(directory) was trained on \(manifest.datasetIdentity)",
         hint: "give the directory of the original data with --data")
     }
     self.dataset = dataset
@@ -50,7 +51,8 @@ struct TrainedModel {
     try readable {
       try state.restore(
         model: try CheckpointReader.tensors(directory, file: CheckpointManifest.modelFileName),
-        state: try CheckpointReader.tensors(directory, file: CheckpointManifest.stateFileName), step: Int(manifest.step))
+        state: try CheckpointReader.tensors(directory, file: CheckpointManifest.stateFileName), step: Int(manifest.step)
+      )
     }
   }
 
@@ -60,7 +62,8 @@ struct TrainedModel {
     if FileManager.default.fileExists(atPath: "\(path)/\(CheckpointManifest.fileName)") { return path }
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-      throw Failure(.noInput, "\(path): error: there is no checkpoint", hint: "temper checkpoint list DIRECTORY shows them")
+      throw Failure(
+        .noInput, "\(path): error: there is no checkpoint", hint: "temper checkpoint list DIRECTORY shows them")
     }
     guard isDirectory.boolValue else {
       throw Failure(.noInput, "\(path): error: a checkpoint is a directory, this is a file")
