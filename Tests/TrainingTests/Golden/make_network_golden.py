@@ -90,13 +90,13 @@ class Phase:
     def weight(self, w):
         if self.precision == "fp16":
             return RoundWeight.apply(w)
-        if self.precision == "quantized":
+        if self.precision == "qat":
             scale = w.detach().abs().amax(dim=(1, 2, 3), keepdim=True).float() / 127
             return FakeQuantize.apply(w, scale.double())
         return w
 
     def quantize(self, name, x):
-        if self.precision != "quantized":
+        if self.precision != "qat":
             return x
         low, high = x.detach().min().item(), x.detach().max().item()
         seen = self.ranges.get(name, (math.inf, -math.inf))
@@ -230,8 +230,8 @@ CASES = [
     case("resnet10 small stem", blocks=1, channels=16, stem="small", inputs=1, size=28, classes=10, batch=16, shards=8),
     case("one stage fp16", precision="fp16", stages=1, lossScale=1024.0, **{**SMALL, "batch": 16}, input="input0"),
     case("resnet10 fp16", precision="fp16", lossScale=1024.0, **{**SMALL, "channels": 16, "size": 48, "batch": 16}),
-    case("two stages quantized", precision="quantized", stages=2, **SMALL, input="input0"),
-    case("resnet10 quantized", precision="quantized", **SMALL, input="input0"),
+    case("two stages quantized", precision="qat", stages=2, **SMALL, input="input0"),
+    case("resnet10 quantized", precision="qat", **SMALL, input="input0"),
 ]
 
 if __name__ == "__main__":
