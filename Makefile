@@ -8,7 +8,7 @@
 # Needs a Swift 6.2 toolchain on PATH; the system packages that are missing are installed (as root or with sudo).
 
 SHELL := /bin/bash
-# One build serves `run` and `test`, so testable imports are on in both.
+# One build serves `run` and `test`: testable imports are on, and the tests are built, in both (Docs/Decisions/0001).
 SWIFT_FLAGS := -c release -Xswiftc -enable-testing
 BIN := .build/release
 PYTHON := .venv/bin/python
@@ -22,16 +22,14 @@ run: build
 	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
 
 build: packages
-	swift build $(SWIFT_FLAGS)
+	swift build $(SWIFT_FLAGS) --build-tests
 
 test: unit-test process-test
 
-unit-test: packages
-	swift build $(SWIFT_FLAGS) --build-tests
+unit-test: build
 	swift test $(SWIFT_FLAGS) --skip-build --skip ProcessTests
 
-process-test: packages
-	swift build $(SWIFT_FLAGS) --build-tests
+process-test: build
 	TEMPER_PROCESS_TESTS=1 swift test $(SWIFT_FLAGS) --skip-build --no-parallel --filter ProcessTests
 
 parity: build .venv/installed

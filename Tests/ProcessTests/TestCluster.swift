@@ -42,9 +42,10 @@ final class TestCluster {
 
   // MARK: Processes
 
-  func startCoordinator() throws {
+  func startCoordinator(directory name: String = "runs", endpoint other: String? = nil) throws {
     coordinator = try launch(
-      "temper-coordinator", ["--directory", directory.path + "/runs", "--listen", endpoint], log: "coordinator")
+      "temper-coordinator", ["--directory", "\(directory.path)/\(name)", "--listen", other ?? endpoint],
+      log: "coordinator")
   }
 
   @discardableResult
