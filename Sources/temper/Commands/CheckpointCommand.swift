@@ -59,7 +59,8 @@ struct CheckpointCommand: ParsableCommand {
       do {
         let manifest = try CheckpointReader.verify(entry.path)
         return Row(
-          path: entry.path, job: manifest.job, step: manifest.step, epoch: manifest.epoch, phase: manifest.phase,
+          path: entry.path, job: manifest.job, step: manifest.step, epoch: manifest.epochOfLastStep,
+          phase: manifest.phase,
           final: manifest.isFinal, whole: true)
       } catch {
         return Row(
@@ -103,7 +104,7 @@ struct CheckpointCommand: ParsableCommand {
           """
           path      \(path)
           job       \(manifest.job)
-          step      \(manifest.step), epoch \(manifest.epoch), step \(manifest.stepInEpoch) of it\(manifest.isFinal ? ", final" : "")
+          step      \(manifest.step), \(manifest.stepInEpoch == 0 ? "end" : "within") of epoch \(manifest.epochOfLastStep)\(manifest.isFinal ? ", final" : "")
           phase     \(manifest.phase)
           written   by temper \(manifest.programVersion), generation \(manifest.generation)
           seed      \(manifest.seed)
@@ -173,6 +174,11 @@ struct CheckpointCommand: ParsableCommand {
       }
     }
   }
+}
+
+extension CheckpointManifest {
+  /// The epoch that the last committed step belongs to; the manifest's own is that of the next step.
+  var epochOfLastStep: Int { stepInEpoch == 0 ? max(0, epoch - 1) : epoch }
 }
 
 /// Finds directories of checkpoints.
