@@ -64,7 +64,7 @@ final class TestCluster {
     let process = Process()
     process.executableURL = Self.executables.appendingPathComponent(program)
     // A test run that is killed leaves nothing behind.
-    process.arguments = arguments + ["--exit-with-parent"]
+    process.arguments = arguments + (program == "temper" ? [] : ["--exit-with-parent"])
     let path = directory.appendingPathComponent("\(log).log").path
     if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
     guard let file = FileHandle(forWritingAtPath: path) else {
