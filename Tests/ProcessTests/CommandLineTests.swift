@@ -21,7 +21,7 @@ struct CommandLineTests {
   @Test("names file, line, column, the nearest key and exits with 78 for an unknown key")
   func unknownKey() throws {
     let cluster = try TestCluster()
-    let path = try write(TinyJob.spec() + "trainig:\n  epochs: 3\n", "job.yaml", in: cluster)
+    let path = try write(TinyJob.spec() + "\ntrainig:\n  epochs: 3\n", "job.yaml", in: cluster)
     let (code, text) = try temper(cluster, ["validate", path])
     #expect(code == 78)
     #expect(text.contains("\(path):"))
@@ -98,6 +98,7 @@ struct CommandLineTests {
     #expect(cluster.log("same-directory").contains("hint: "))
     let port = "tcp://127.0.0.1:\(Int.random(in: 20_000..<30_000))"
     try cluster.startCoordinator(directory: "first", endpoint: port)
+    try cluster.waitForLog("coordinator", "listening on \(port)")
     let samePort = try cluster.launch(
       "temper-coordinator", ["--directory", cluster.directory.path + "/second", "--listen", port], log: "same-port")
     #expect(try cluster.exitCode(of: samePort) == 78)

@@ -31,7 +31,7 @@ extension JobPlan {
   /// What the deployed model expects of pixels, one value per channel.
   public var normalization: Normalization {
     func perChannel(_ values: [Double]) -> [Float] {
-      (0..<data.sample.channels).map { Float((values.count == 1 ? values[0] : values[$0]) / 255) }
+      (0..<data.sample.channels).map { Float(values.count == 1 ? values[0] : values[$0]) }
     }
     return Normalization(
       mean: perChannel(spec.data.normalization.mean), deviation: perChannel(spec.data.normalization.deviation))
