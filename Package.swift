@@ -85,6 +85,11 @@ let package = Package(
       dependencies: ["Training", "Communication", "Checkpoint", "Graph", "Data", "JobSpec", logging],
       swiftSettings: strict),
 
+    // What a machine makes of the work: `temper bench`.
+    .target(
+      name: "Benchmark", dependencies: ["Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"],
+      swiftSettings: strict),
+
     // Executables.
     .executableTarget(
       name: "temper-coordinator", dependencies: ["Coordinator", argumentParser, logging],
@@ -93,8 +98,8 @@ let package = Package(
     .executableTarget(
       name: "temper",
       dependencies: [
-        "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization", "Training",
-        argumentParser,
+        "Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
+        "Training", argumentParser,
       ],
       swiftSettings: strict),
 
@@ -116,6 +121,7 @@ let package = Package(
       name: "CheckpointTests", dependencies: ["Checkpoint", "Graph"], exclude: ["Golden"], swiftSettings: strict),
     .testTarget(
       name: "ExportTests", dependencies: ["Export", "Quantization", "Graph", protobuf], swiftSettings: strict),
+    .testTarget(name: "BenchmarkTests", dependencies: ["Benchmark"], swiftSettings: strict),
     .testTarget(name: "CommunicationTests", dependencies: ["Communication", "CZeroMQ"], swiftSettings: strict),
     .testTarget(name: "RunStoreTests", dependencies: ["RunStore"], swiftSettings: strict),
     .testTarget(

@@ -18,6 +18,7 @@ struct Temper: ParsableCommand {
       CommandGroup(
         name: "Train on a cluster",
         subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self]),
+      CommandGroup(name: "Measure", subcommands: [Bench.self]),
       CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),
     ])
 }

@@ -5,21 +5,28 @@
 struct Stage {
   /// What it does, "layer1.0.conv1 forward".
   let label: String
+  /// What its time counts as.
+  let part: StepPart
   /// Does share `part` of `parts` of the work.
   let work: (_ part: Int, _ parts: Int) -> Void
   /// Too little work to be worth waking threads: the caller runs it alone as part 0 of 1.
   let isSerial: Bool
+  /// Whether its threads note the time of several parts.
+  var notesParts = false
 }
 
 /// Stages over planned memory.
 struct Program {
   let stages: [Stage]
   let arena: Arena
+  /// Where stages note their time.
+  let profileSlot: ProfileSlot
 
   /// Plans the memory of everything that was built and flushed.
   init(_ builder: ProgramBuilder) {
     builder.shrinkTensors()
     stages = builder.stages
+    profileSlot = builder.profileSlot
     arena = Arena(builder.tensors)
   }
 
@@ -29,6 +36,12 @@ struct Program {
       stages[index].work(0, 1)
     } else {
       pool.run(stages[index].work)
+    }
+    guard let profile = profileSlot.profile else { return }
+    if stages[index].notesParts {
+      profile.markNoted(otherwise: stages[index].part)
+    } else {
+      profile.mark(stages[index].part)
     }
   }
 

@@ -22,9 +22,14 @@ struct ShardShare {
 struct ProgramBuilder {
   private struct ShardStep {
     let label: String
+    let part: StepPart
     let work: (ShardShare) -> Void
   }
 
+  /// What the time of the stages emitted from now on counts as.
+  var part = StepPart.other
+  /// Where the stages note their time.
+  let profileSlot = ProfileSlot()
   private(set) var stages: [Stage] = []
   private(set) var tensors: [Tensor] = []
   /// Elements of the sum vector, and the stage after which they are final.
@@ -35,7 +40,8 @@ struct ProgramBuilder {
   private var shardStages: [(stage: Int, tensors: [Tensor])] = []
   private var pending: [ShardStep] = []
   private var pendingTensors: [Tensor] = []
-  private var deferred: [(label: String, tensors: [Tensor], completing: [Range<Int>], work: () -> Void)] = []
+  private var deferred:
+    [(label: String, part: StepPart, tensors: [Tensor], completing: [Range<Int>], work: () -> Void)] = []
 
   /// Starts a program for a batch of shards; a program without shards has one.
   init(shardCount: Int = 1, threadCount: Int = 1) {
@@ -81,18 +87,18 @@ struct ProgramBuilder {
     _ work: @escaping (_ part: Int, _ parts: Int) -> Void
   ) {
     flush()
-    append(Stage(label: label, work: work, isSerial: false), using, completing)
+    append(Stage(label: label, part: part, work: work, isSerial: false), using, completing)
   }
 
   /// Appends a stage that the caller runs alone.
   mutating func emitSerial(_ label: String, using: [Tensor], _ work: @escaping () -> Void) {
     flush()
-    append(Stage(label: label, work: { _, _ in work() }, isSerial: true), using, [])
+    append(Stage(label: label, part: part, work: { _, _ in work() }, isSerial: true), using, [])
   }
 
   /// Appends work that needs only the shards it is given, and of other tensors only what earlier shardwise steps made of them.
   mutating func emitShardwise(_ label: String, using: [Tensor], _ work: @escaping (ShardShare) -> Void) {
-    pending.append(ShardStep(label: label, work: work))
+    pending.append(ShardStep(label: label, part: part, work: work))
     pendingTensors += using
   }
 
@@ -100,35 +106,42 @@ struct ProgramBuilder {
   mutating func emitSerialLater(
     _ label: String, using: [Tensor], completing: [Range<Int>], _ work: @escaping () -> Void
   ) {
-    deferred.append((label, using, completing, work))
+    deferred.append((label, part, using, completing, work))
   }
 
   /// Makes stages of what is collected; call it where a range of stages ends.
   mutating func flush() {
-    let (steps, shardCount) = (pending, shardCount)
+    let (steps, shardCount, slot) = (pending, shardCount, profileSlot)
     if steps.isEmpty {
       // Nothing to run before what is deferred.
     } else if threadsTakeShards {
       let label = steps.map(\.label).joined(separator: ", ")
       let work = { (part: Int, parts: Int) in
+        let profile = slot.profile
+        profile?.begin(thread: part)
         for shard in shardCount * part / parts..<shardCount * (part + 1) / parts {
-          for step in steps { step.work(ShardShare(shards: shard..<shard + 1, part: 0, parts: 1, thread: part)) }
+          for step in steps {
+            step.work(ShardShare(shards: shard..<shard + 1, part: 0, parts: 1, thread: part))
+            profile?.note(step.part, thread: part)
+          }
         }
       }
       shardStages.append((stages.count, pendingTensors))
-      append(Stage(label: label, work: work, isSerial: false), pendingTensors, [])
+      append(
+        Stage(label: label, part: steps[0].part, work: work, isSerial: false, notesParts: true), pendingTensors, [])
     } else {
       for step in steps {
         let work = { (part: Int, parts: Int) in
           step.work(ShardShare(shards: 0..<shardCount, part: part, parts: parts))
         }
-        append(Stage(label: step.label, work: work, isSerial: false), pendingTensors, [])
+        append(Stage(label: step.label, part: step.part, work: work, isSerial: false), pendingTensors, [])
       }
     }
     for stage in deferred {
       let work = stage.work
       append(
-        Stage(label: stage.label, work: { _, _ in work() }, isSerial: true), stage.tensors, stage.completing)
+        Stage(label: stage.label, part: stage.part, work: { _, _ in work() }, isSerial: true), stage.tensors,
+        stage.completing)
     }
     (pending, pendingTensors, deferred) = ([], [], [])
   }

@@ -69,6 +69,23 @@ public final class TrainingExecutor {
   public var classCount: Int { lowered.classCount }
   /// Bytes of activations, gradients, packed weights and scratch together.
   public var arenaByteCount: Int { program.arena.byteCount }
+  /// Bytes of what lives only during a step, at its peak: activations, their gradients and scratch, sharing memory where they can.
+  ///
+  /// Packed weights, BatchNorm parameters and logits, which live longer, are not counted, nor is the batch.
+  public var activationByteCount: Int { program.arena.transientByteCount }
+  /// Bytes of what the forward pass leaves for the backward pass.
+  public var savedByteCount: Int {
+    let boundary = lowered.backwardStages.lowerBound
+    let saved = lowered.builder.tensors.filter {
+      $0.lifetime == .transient && $0.firstStage < boundary && $0.lastStage >= boundary
+    }
+    return saved.reduce(0) { $0 + $1.byteCount }
+  }
+  /// Where the stages note their time.
+  var profile: StepProfile? {
+    get { program.profileSlot.profile }
+    set { program.profileSlot.profile = newValue }
+  }
 
   /// Takes over the weights: packs them for the kernels, rounded to half in FP16, to integers where weights are quantized.
   ///

@@ -6,6 +6,7 @@ import Kernels
 extension TrainingLowering {
   /// Emits the backward stages of a node, once all its readers have contributed to its gradient.
   mutating func emitBackward(_ fused: FusedNode) {
+    builder.part = fused.part(isBackward: true)
     guard let value = values[fused.output.id], value.node.id == fused.output.id, value.requiresGradient,
       let gradient = finishedGradient(value)
     else { return }

@@ -6,6 +6,7 @@ import Kernels
 extension TrainingLowering {
   /// Emits the forward stages of a node.
   mutating func emitForward(_ fused: FusedNode) {
+    builder.part = fused.part(isBackward: false)
     switch fused.kind {
     case .input: emitInput(fused)
     case .convolution, .linear: emitConvolution(fused)

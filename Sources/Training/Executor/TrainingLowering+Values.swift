@@ -71,6 +71,9 @@ extension TrainingLowering {
   private mutating func dequantized(_ value: Value) -> Tensor {
     let (int8, observer, perShard, step) = (value.int8!, value.observer!, value.countPerShard, step)
     let float = builder.shardFloats("\(value.node.name) dequantized", perShard: value.countPerShard)
+    let part = builder.part
+    builder.part = .quantize
+    defer { builder.part = part }
     builder.emitShardwise("\(value.node.name) dequantize", using: [int8, float]) { share in
       let start = share.start(perShard)
       kernels.dequantize(

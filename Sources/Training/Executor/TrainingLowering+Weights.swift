@@ -10,6 +10,7 @@ extension TrainingLowering {
     emitVectors()
     for node in fused {
       guard let layer = convolutions[node.node.id] else { continue }
+      builder.part = layer.quantization == nil ? .other : .quantize
       if layer.quantization != nil {
         emitQuantizedLoading(layer)
       } else {

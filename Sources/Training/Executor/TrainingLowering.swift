@@ -119,14 +119,19 @@ struct TrainingLowering {
     emitLoading()
     builder.flush()
     let loadEnd = builder.stages.count
+    builder.part = .quantize
     emitProductScales()
     for node in fused { emitForward(node) }
     let logits = try logitsTensor(values[output.node])
+    builder.part = .other
     if precision != .calibration { emitLoss(logits: logits, classes: classCount) }
+    builder.part = .quantize
     emitObservedRanges()
+    builder.part = .batchNorm
     if precision != .calibration { emitStatistics() }
     builder.flush()
     let forwardEnd = builder.stages.count
+    builder.part = .other
     if precision != .calibration {
       emitLossGradient(of: values[output.node]!, logits: logits, classes: classCount)
       for node in fused.reversed() { emitBackward(node) }

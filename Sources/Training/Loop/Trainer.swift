@@ -61,6 +61,16 @@ public final class Trainer {
   /// Bytes of activations, gradients and scratch of the current phase; 0 before the first step.
   public var arenaByteCount: Int { executor?.arenaByteCount ?? 0 }
 
+  /// As `TrainingExecutor.activationByteCount` and `savedByteCount` of the current phase; 0 before the first step.
+  public var activationByteCounts: (peak: Int, saved: Int) {
+    (executor?.activationByteCount ?? 0, executor?.savedByteCount ?? 0)
+  }
+
+  /// Collects where the time of steps goes; `nil`, as it is at first, costs nothing.
+  public var profile: StepProfile? {
+    didSet { executor?.profile = profile }
+  }
+
   /// Makes one global step.
   ///
   /// - Parameter reducer: sums over all members of the generation; every rank calls with its own.
@@ -68,12 +78,14 @@ public final class Trainer {
   /// - Throws: what the reducer throws when a member is lost; `TrainingError.diverged` on every rank when the gradient is not finite
   ///   and no smaller loss scale helps. The state is then as before the call.
   public func step(_ reducer: any Reducer) throws -> StepReport {
+    profile?.start()
     let step = state.committedStep
     let phase = plan.phase(atStep: step)
     let executor = try executor(for: phase, reducer)
     let batch = loader.batch(ofStep: step, prefetching: step + 1 < plan.totalSteps ? step + 1 : nil)
     executor.input = batch.input
     executor.labels = batch.labels
+    profile?.mark(.other)
     executor.loadWeights(flat: state.weights.pointer)
     executor.setActivationScales(buffers.activationScales(of: plan))
     executor.setFrozenStatistics(phase.batchNormIsFrozen ? UnsafePointer(state.statistics.pointer) : nil)
@@ -81,13 +93,19 @@ public final class Trainer {
 
     try reducer.begin(
       step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer)
+    profile?.mark(.communication)
     executor.forward(
       labelSmoothing: Float(plan.spec.training.labelSmoothing), pieces: buffers.pieces,
       maxima: buffers.maxima.pointer)
     reducer.submitMaxima()
-    executor.backward(lossScale: lossScale, pieces: buffers.pieces) { reducer.submit(bucket: $0) }
+    executor.backward(lossScale: lossScale, pieces: buffers.pieces) { bucket in
+      reducer.submit(bucket: bucket)
+      profile?.mark(.communication)
+    }
     try reducer.wait()
+    profile?.mark(.communication)
 
+    defer { profile?.mark(.optimizer) }
     return try update.commit(buffers, to: state, phase: phase, lossScale: lossScale)
   }
 
@@ -98,6 +116,7 @@ public final class Trainer {
     if let executor, executor.precision == phase.precision { return executor }
     executor = nil
     let executor = try makeExecutor(phase.precision)
+    executor.profile = profile
     self.executor = executor
     return executor
   }
