@@ -3,11 +3,11 @@
 import JobSpec
 
 /// What is due when a number of steps is committed.
-struct Milestones: Sendable, Hashable {
+package struct Milestones: Sendable, Hashable {
   /// Steps of an epoch.
-  let stepsPerEpoch: Int
+  package let stepsPerEpoch: Int
   /// Epochs of the job.
-  let epochs: Int
+  package let epochs: Int
   /// Checkpoints, from the spec.
   let checkpointEveryEpochs: Int
   /// Checkpoints inside epochs, from the spec.
@@ -15,27 +15,35 @@ struct Milestones: Sendable, Hashable {
   /// Evaluations, from the spec.
   let evaluateEveryEpochs: Int
 
-  init(_ spec: JobSpec, stepsPerEpoch: Int) {
+  package init(
+    stepsPerEpoch: Int, epochs: Int, checkpointEveryEpochs: Int, checkpointEverySteps: Int, evaluateEveryEpochs: Int
+  ) {
     self.stepsPerEpoch = stepsPerEpoch
-    epochs = spec.training.epochs
-    checkpointEveryEpochs = spec.checkpoint.everyEpochs
-    checkpointEverySteps = spec.checkpoint.everySteps
-    evaluateEveryEpochs = spec.evaluation.everyEpochs
+    self.epochs = epochs
+    self.checkpointEveryEpochs = checkpointEveryEpochs
+    self.checkpointEverySteps = checkpointEverySteps
+    self.evaluateEveryEpochs = evaluateEveryEpochs
+  }
+
+  init(_ spec: JobSpec, stepsPerEpoch: Int) {
+    self.init(
+      stepsPerEpoch: stepsPerEpoch, epochs: spec.training.epochs, checkpointEveryEpochs: spec.checkpoint.everyEpochs,
+      checkpointEverySteps: spec.checkpoint.everySteps, evaluateEveryEpochs: spec.evaluation.everyEpochs)
   }
 
   /// Steps of the job.
-  var totalSteps: Int { stepsPerEpoch * epochs }
+  package var totalSteps: Int { stepsPerEpoch * epochs }
 
   /// The epoch, counted from 1, that ends with `step` committed steps; nil inside an epoch and at the very beginning.
-  func epochEnding(at step: Int) -> Int? {
+  package func epochEnding(at step: Int) -> Int? {
     step > 0 && step % stepsPerEpoch == 0 ? step / stepsPerEpoch : nil
   }
 
   /// Whether the job is done.
-  func isEnd(_ step: Int) -> Bool { step == totalSteps }
+  package func isEnd(_ step: Int) -> Bool { step == totalSteps }
 
   /// Whether a checkpoint is due.
-  func wantsCheckpoint(at step: Int) -> Bool {
+  package func wantsCheckpoint(at step: Int) -> Bool {
     guard step > 0 else { return false }
     if isEnd(step) { return true }
     if checkpointEverySteps > 0, step % checkpointEverySteps == 0 { return true }
@@ -44,7 +52,7 @@ struct Milestones: Sendable, Hashable {
   }
 
   /// The epoch whose evaluation is due, nil if none is.
-  func evaluation(at step: Int) -> Int? {
+  package func evaluation(at step: Int) -> Int? {
     guard let epoch = epochEnding(at: step) else { return nil }
     return isEnd(step) || (evaluateEveryEpochs > 0 && epoch % evaluateEveryEpochs == 0) ? epoch : nil
   }

@@ -1,5 +1,6 @@
 // What rank 0 owes the coordinator (checkpoints, results of epochs, the end of the job), delivered in order on a thread of its
-// own, again and again until the coordinator has it: steps go on while the coordinator is away or its disk is full.
+// own, again and again until the coordinator has it: steps go on while the coordinator is away or its disk is full. What is tried
+// when is decided by DeliveryLine.
 import Communication
 import Foundation
 import Synchronization
@@ -34,33 +35,24 @@ final class Outbox: Sendable {
   }
 
   private struct Shared {
-    var key: GenerationKey?
     var interruption = Interruption()
-    var waiting: [Delivery] = []
-    var isBusy = false
+    var line: DeliveryLine<Delivery>
   }
 
-  /// Refusals after which a delivery is given up, or tried again only every `retryPause`.
-  ///
-  /// More than one, because a coordinator that
-  /// was started again knows nothing of an upload half done, and a generation may be over while the delivery is under way.
-  private static let refusalLimit = 3
-
-  private let shared = Mutex(Shared())
+  private let shared: Mutex<Shared>
   private let added = DispatchSemaphore(value: 0)
-  private let retryPause: Duration
   private let report: @Sendable (Report) -> Void
 
   /// Starts the thread; it lives as long as the process.
   ///
   /// - Parameter retryPause: before a refused delivery that insists is tried again, from the third refusal on.
   init(retryPause: Duration = .seconds(5), report: @escaping @Sendable (Report) -> Void) {
-    self.retryPause = retryPause
+    shared = Mutex(Shared(line: DeliveryLine(retryPause: retryPause)))
     self.report = report
     let thread = Thread { [self] in
       while true {
         added.wait()
-        deliverNext()
+        deliverAll()
       }
     }
     thread.name = "outbox"
@@ -68,76 +60,71 @@ final class Outbox: Sendable {
   }
 
   /// From now on deliveries go out under this generation; those of the job before are dropped.
-  func enter(_ key: GenerationKey) {
-    if shared.withLock({ $0.key.map { $0.job != key.job } ?? false }) { drop() }
-    shared.withLock { $0.key = key }
-  }
+  func enter(_ key: GenerationKey) { change { $0.enter(key) } }
 
   /// Forgets everything: the job is over.
-  func drop() {
-    let dropped = shared.withLock { shared in
-      shared.interruption.interrupt("the job is over")
-      shared.interruption = Interruption()
-      shared.key = nil
-      defer { shared.waiting = [] }
-      return shared.waiting
-    }
-    for delivery in dropped { delivery.settled() }
-  }
+  func drop() { change { $0.drop() } }
 
   /// Appends a delivery to the line.
   func add(_ delivery: Delivery) {
-    shared.withLock { $0.waiting.append(delivery) }
+    shared.withLock {
+      $0.line.add(DeliveryLine.Entry(job: delivery.job, insists: delivery.insists, item: delivery))
+    }
     added.signal()
   }
 
   /// Whether nothing is left to deliver.
-  var isEmpty: Bool { shared.withLock { $0.waiting.isEmpty && !$0.isBusy } }
+  var isEmpty: Bool { shared.withLock { $0.line.isEmpty } }
 
-  private func deliverNext() {
-    let next = shared.withLock { shared -> (Delivery, Interruption)? in
-      guard !shared.waiting.isEmpty else { return nil }
-      shared.isBusy = true
-      return (shared.waiting.removeFirst(), shared.interruption)
+  /// Settles what a change drops, and interrupts what is under way.
+  private func change(_ body: (inout DeliveryLine<Delivery>) -> [Delivery]) {
+    let dropped = shared.withLock { shared in
+      let dropped = body(&shared.line)
+      if shared.line.isDropping {
+        shared.interruption.interrupt("the job is over")
+        shared.interruption = Interruption()
+      }
+      return dropped
     }
-    guard let (delivery, interruption) = next else { return }
-    deliver(delivery, interruption)
-    delivery.settled()
-    shared.withLock { $0.isBusy = false }
+    for delivery in dropped { delivery.settled() }
   }
 
-  private func deliver(_ delivery: Delivery, _ interruption: Interruption) {
-    var said = ""
-    var refusals = 0
-    while !interruption.isInterrupted, let key = shared.withLock({ $0.key }), key.job == delivery.job {
-      do {
-        switch try outcome(of: delivery, key, interruption) {
-        case .delivered:
-          return report(.delivered(delivery.name))
-        case .refused(let reason):
-          refusals += 1
-          let again = delivery.insists || refusals < Self.refusalLimit
-          if reason != said || !again { report(.refused(delivery.name, reason: reason, again: again)) }
-          said = reason
-          guard again else { return }
-          pause(refusals < Self.refusalLimit ? .milliseconds(300) : retryPause, interruption)
-        }
-      } catch is CommunicationError {
-        pause(.milliseconds(200), interruption)
-      } catch {
-        if !interruption.isInterrupted { report(.failed(key, error)) }
-        return
+  private func deliverAll() {
+    while true {
+      let (next, interruption) = shared.withLock { ($0.line.next(), $0.interruption) }
+      switch next {
+      case .nothing: return
+      case .dropped(let delivery): delivery.settled()
+      case .attempt(let delivery, let key): attempt(delivery, key, interruption)
       }
     }
   }
 
-  private func outcome(
-    of delivery: Delivery, _ key: GenerationKey, _ interruption: Interruption
-  ) throws -> Delivery.Outcome {
+  private func attempt(_ delivery: Delivery, _ key: GenerationKey, _ interruption: Interruption) {
+    let outcome = outcome(of: delivery, key, interruption)
+    switch shared.withLock({ $0.line.conclude(outcome) }) {
+    case .settled(let refusal):
+      if let refusal { report(.refused(delivery.name, reason: refusal, again: false)) }
+      delivery.settled()
+    case .again(let pause, let refusal):
+      if let refusal { report(.refused(delivery.name, reason: refusal, again: true)) }
+      self.pause(pause, interruption)
+    }
+  }
+
+  private func outcome(of delivery: Delivery, _ key: GenerationKey, _ interruption: Interruption) -> DeliveryOutcome {
     do {
-      return try delivery.attempt(key, interruption)
-    } catch let error as CommunicationError where error.code == .refused {
-      return .refused(reason: error.message)
+      switch try delivery.attempt(key, interruption) {
+      case .delivered:
+        report(.delivered(delivery.name))
+        return .delivered
+      case .refused(let reason): return .refused(reason: reason)
+      }
+    } catch let error as CommunicationError {
+      return error.code == .refused ? .refused(reason: error.message) : .unreachable
+    } catch {
+      if !interruption.isInterrupted { report(.failed(key, error)) }
+      return .failed
     }
   }
 

@@ -100,7 +100,8 @@ extension JobBoard {
   /// Takes in how far a member is.
   mutating func progress(of worker: WorkerID, _ stamp: Stamp, step: UInt64, activity: String, at now: Instant) {
     guard case .generation(var membership) = jobs[stamp.job]?.stage, membership.stamp == stamp,
-      let rank = membership.rank(of: worker), var job = jobs[stamp.job]
+      let rank = membership.rank(of: worker), membership.isNews(rank, step: step, activity: activity),
+      var job = jobs[stamp.job]
     else { return }
     let isNew = membership.note(rank, step: step, activity: activity, at: now)
     job.stage = .generation(membership)

@@ -64,15 +64,15 @@ extension JobBoard {
   }
 
   /// Takes over the states and reasons that this event has changed.
-  mutating func noteStates(_ before: [JobID: (JobState, String)], at now: Instant) {
+  mutating func noteStates(at now: Instant) {
     for id in jobs.keys.sorted() {
       guard let job = jobs[id], !job.record.state.isOver else { continue }
       let state = job.visibleState
       let reason = reason(of: id, at: nil)
+      let isNew = job.record.state != state
+      guard isNew || job.record.reason != reason else { continue }
       jobs[id]?.record.state = state
       jobs[id]?.record.reason = reason
-      guard before[id]?.0 != state || before[id]?.1 != reason else { continue }
-      let isNew = before[id]?.0 != state
       if isNew { persist(.state(id, state, reason: reason)) }
       log(id, isNew ? .info : .debug, "\(state.rawValue): \(reason)")
       emit(.changed(id))

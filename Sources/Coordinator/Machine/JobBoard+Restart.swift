@@ -29,6 +29,7 @@ extension JobBoard {
       resume(record.id, snapshot.generations[record.id], snapshot.workers, at: now)
     }
     // As after every event, so that the reasons tell of the restart.
+    isSettled = false
     return step(.tick, at: now)
   }
 

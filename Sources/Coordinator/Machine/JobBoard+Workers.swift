@@ -72,15 +72,13 @@ extension JobBoard {
 
   /// The worker behind a connection, noted as heard; strangers, who have yet to say hello, are counted and ignored.
   mutating func heard(_ connection: ConnectionID, at now: Instant) -> WorkerID? {
-    guard let id = connections[connection], var worker = workers[id] else {
+    guard let id = connections[connection], let status = workers[id]?.status else {
       staleCount += 1
       return nil
     }
-    let status = worker.status
-    worker.lastHeard = now
-    if case .silent = status { worker.status = .idle(since: now) }
-    workers[id] = worker
+    workers[id]?.lastHeard = now
     if case .silent(let stamp) = status {
+      workers[id]?.status = .idle(since: now)
       log(nil, .info, "\(id) is back")
       if let stamp { dismiss(id, from: stamp) }
     }

@@ -113,6 +113,8 @@ package struct JobBoard: Sendable {
   private var pauses: Duration = .zero
   private var lastStep: Instant?
   private var effects: [Effect] = []
+  /// Whether the states and reasons of all jobs are up to date.
+  var isSettled = true
 
   /// A coordinator without history.
   ///
@@ -136,13 +138,42 @@ package struct JobBoard: Sendable {
     }
     lastStep = clock
     let now = local(clock)
-    let before = jobs.compactMapValues { $0.record.state.isOver ? nil : ($0.record.state, $0.record.reason) }
+    if case .pulse(let connection, let pulse) = event, isRoutine(connection) {
+      self.pulse(connection, pulse, at: now)
+      return takeEffects()
+    }
     handle(event, at: now)
-    if case .tick = event { watch(at: now) }
-    schedule(at: now)
-    noteStates(before, at: now)
+    if case .tick = event {
+      watch(at: now)
+      schedule(at: now)
+      // Time alone changes no reason.
+      if effects.isEmpty, isSettled { return [] }
+    } else {
+      schedule(at: now)
+    }
+    isSettled = true
+    noteStates(at: now)
+    return takeEffects()
+  }
+
+  private mutating func takeEffects() -> [Effect] {
     defer { effects = [] }
+    if effects.isEmpty { return [] }
     return effects.filter(\.isPersist) + effects.filter { !$0.isPersist }
+  }
+
+  /// Whether a sign of life on this connection changes nobody's standing.
+  ///
+  /// Most events by far are of this kind, so they ask for no new plan; the next tick makes one.
+  private func isRoutine(_ connection: ConnectionID) -> Bool {
+    guard let id = connections[connection], let status = workers[id]?.status else { return false }
+    switch status {
+    case .idle: return true
+    case .assigned(let job):
+      guard case .waiting(let interlude) = jobs[job]?.stage else { return true }
+      return interlude.suspects[id] == nil
+    case .silent, .absent, .leaving: return false
+    }
   }
 
   /// The clock without the time in which the coordinator did not run.

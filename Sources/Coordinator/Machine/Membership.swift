@@ -96,10 +96,14 @@ package struct Membership: Sendable {
     return (0, .initialize)
   }
 
+  /// Whether a report says what the member has not said before.
+  func isNews(_ rank: Int, step: UInt64, activity: String) -> Bool {
+    step != members[rank].committedStep || activity != members[rank].activity
+  }
+
   /// Notes what a member reports; true when a step was committed that no member had reported before.
   mutating func note(_ rank: Int, step: UInt64, activity: String, at now: Instant) -> Bool {
-    let member = members[rank]
-    guard step != member.committedStep || activity != member.activity else { return false }
+    guard isNews(rank, step: step, activity: activity) else { return false }
     let isNew = phase == .training && step > committedStep
     members[rank].committedStep = step
     members[rank].activity = activity
