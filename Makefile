@@ -1,5 +1,6 @@
 # make run      train the steel-strip job on this machine: a coordinator and two workers, then the comparison table
 # make test     everything that checks Temper without the network: unit tests and tests with real processes
+# make storm    kill -9 on coordinator and workers, KILLS=2000 of them in all; an interrupted storm goes on where it was
 # make parity   compare the exported ONNX model with onnxruntime (virtual environment in .venv)
 # make build    executables in .build/release
 # make lint     formatting and layering
@@ -14,9 +15,10 @@ BIN := .build/release
 PYTHON := .venv/bin/python
 JOB ?= Jobs/steel-strip.yaml
 WORKERS ?= 2
+KILLS ?= 2000
 ARGUMENTS ?=
 
-.PHONY: run build test unit-test process-test parity lint docs packages reference clean
+.PHONY: run build test unit-test process-test storm parity lint docs packages reference clean
 
 run: build
 	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
@@ -31,6 +33,9 @@ unit-test: build
 
 process-test: build
 	TEMPER_PROCESS_TESTS=1 swift test $(SWIFT_FLAGS) --skip-build --no-parallel --filter ProcessTests
+
+storm: build
+	Tests/Storm/storm.py --kills $(KILLS) --record .build/storm/record.jsonl --result .build/storm/result.md $(ARGUMENTS)
 
 parity: build .venv/installed
 	apt_packages="dataset-fashion-mnist" Scripts/install-packages.sh

@@ -6,14 +6,6 @@ import Foundation
 import Graph
 import Testing
 
-/// The result that every test must reach, computed once: one worker, one thread, undisturbed.
-private let reference = Result {
-  let cluster = try TestCluster()
-  try cluster.startCoordinator()
-  try cluster.startWorker("w-1")
-  return try cluster.result(try cluster.submit(TinyJob.spec()))
-}
-
 @Suite("The result does not depend on the cluster", .enabled(if: TestCluster.isEnabled), .serialized)
 struct BitIdentityTests {
   @Test("nor on the number of workers", arguments: [2, 3, 4])
@@ -23,7 +15,7 @@ struct BitIdentityTests {
     for index in 1...count { try cluster.startWorker("w-\(index)") }
     let job = try cluster.submit(TinyJob.spec())
     try cluster.wait(for: job, "all workers") { $0.progress.workers == UInt32(count) }
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
   }
 
   @Test("nor on the number of threads", arguments: [1, 2])
@@ -31,7 +23,7 @@ struct BitIdentityTests {
     let cluster = try TestCluster()
     try cluster.startCoordinator()
     for index in 1...workers { try cluster.startWorker("w-\(index)", threads: 2) }
-    #expect(try cluster.result(try cluster.submit(TinyJob.spec())) == reference.get())
+    #expect(try cluster.result(try cluster.submit(TinyJob.spec())) == TinyJob.reference.get())
   }
 
   @Test("nor on a worker that is killed and replaced", arguments: TinyJob.Phase.allCases)
@@ -44,7 +36,7 @@ struct BitIdentityTests {
     cluster.signal(cluster.workers["w-1"], SIGKILL)
     try cluster.wait(for: job, "the next generation") { $0.generation > before.generation }
     try cluster.startWorker("w-3")
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
     #expect(cluster.log("w-3").contains("from rank"), "the replacement takes the state from its peer")
   }
 
@@ -59,7 +51,7 @@ struct BitIdentityTests {
     try cluster.startCoordinator()
     let after = try cluster.wait(for: job, "progress") { $0.progress.step > before.progress.step }
     #expect(after.generation == before.generation, "the generation goes on undisturbed")
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
   }
 
   @Test("nor on a coordinator that is away when the job ends")
@@ -72,7 +64,7 @@ struct BitIdentityTests {
     cluster.signal(cluster.coordinator, SIGKILL)
     try cluster.waitForLog("w-1", "all steps done")
     try cluster.startCoordinator()
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
   }
 
   @Test("and is the hash of the tensors in the final checkpoint")
@@ -91,7 +83,7 @@ struct BitIdentityTests {
     }
     let state = try tensors(CheckpointManifest.modelFileName) + tensors(CheckpointManifest.stateFileName)
     #expect(stateHash(tensors: state) == hash && newest.manifest.stateSHA256 == hash)
-    #expect(hash == (try reference.get()))
+    #expect(hash == (try TinyJob.reference.get()))
   }
 
   @Test("nor on everything being killed and resumed from the checkpoint", arguments: TinyJob.Phase.allCases)
@@ -104,7 +96,7 @@ struct BitIdentityTests {
     cluster.killEverything()
     try cluster.startCoordinator()
     try cluster.startWorker("w-3")
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
     #expect(cluster.log("w-3").contains("from jobs/"), "it starts from the checkpoint, not from the beginning")
   }
 
@@ -122,7 +114,7 @@ struct BitIdentityTests {
     try cluster.wait(for: job, "the next generation") { $0.generation > before.generation }
     #expect(Date().timeIntervalSince(start) < 6, "found within 4 s, and a second to go on")
     cluster.signal(cluster.workers["w-2"], SIGCONT)
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
   }
 
   @Test("nor on a damaged checkpoint: the one before is used, and it is said")
@@ -142,7 +134,7 @@ struct BitIdentityTests {
     try bytes.write(to: file)
     try cluster.startCoordinator()
     try cluster.startWorker("w-2")
-    #expect(try cluster.result(job) == reference.get())
+    #expect(try cluster.result(job) == TinyJob.reference.get())
     #expect(cluster.log("coordinator").contains("damaged"))
   }
 }

@@ -42,29 +42,43 @@ final class TestCluster {
 
   // MARK: Processes
 
-  func startCoordinator(directory name: String = "runs", endpoint other: String? = nil) throws {
+  /// Starts a coordinator.
+  ///
+  /// - Parameters:
+  ///   - also: endpoints besides the one that the test's client uses.
+  ///   - namespace: the network that it sees.
+  func startCoordinator(
+    directory name: String = "runs", endpoint other: String? = nil, also: [String] = [], in namespace: String? = nil
+  ) throws {
+    let listen = ([other ?? endpoint] + also).flatMap { ["--listen", $0] }
     coordinator = try launch(
-      "temper-coordinator", ["--directory", "\(directory.path)/\(name)", "--listen", other ?? endpoint],
-      log: "coordinator")
+      "temper-coordinator", ["--directory", "\(directory.path)/\(name)"] + listen, log: "coordinator", in: namespace)
   }
 
   @discardableResult
-  func startWorker(_ name: String, threads: Int = 1, _ arguments: [String] = []) throws -> Process {
+  func startWorker(
+    _ name: String, threads: Int = 1, coordinator: String? = nil, _ arguments: [String] = [],
+    in namespace: String? = nil
+  ) throws -> Process {
     let process = try launch(
       "temper-worker",
       [
-        "--coordinator", endpoint, "--name", name, "--threads", "\(threads)",
+        "--coordinator", coordinator ?? endpoint, "--name", name, "--threads", "\(threads)",
         "--runtime-directory", directory.path + "/sockets",
-      ] + arguments, log: name)
+      ] + arguments, log: name, in: namespace)
     workers[name] = process
     return process
   }
 
-  func launch(_ program: String, _ arguments: [String], log: String) throws -> Process {
+  func launch(
+    _ program: String, _ arguments: [String], log: String, in namespace: String? = nil
+  ) throws -> Process {
     let process = Process()
-    process.executableURL = Self.executables.appendingPathComponent(program)
+    let executable = Self.executables.appendingPathComponent(program)
+    process.executableURL = namespace == nil ? executable : URL(fileURLWithPath: "/sbin/ip")
+    let prefix = namespace.map { ["netns", "exec", $0, executable.path] } ?? []
     // A test run that is killed leaves nothing behind.
-    process.arguments = arguments + (program == "temper" ? [] : ["--exit-with-parent"])
+    process.arguments = prefix + arguments + (program == "temper" ? [] : ["--exit-with-parent"])
     let path = directory.appendingPathComponent("\(log).log").path
     if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
     guard let file = FileHandle(forWritingAtPath: path) else {

@@ -7,14 +7,25 @@ enum TinyJob {
   static let startEpoch = 4
   static let stepsPerEpoch: UInt64 = 32
 
-  static func spec(name: String = "tiny", everySteps: Int = 0) -> String {
+  /// The result that every test must reach, computed once: one worker, one thread, undisturbed.
+  static let reference = Result {
+    let cluster = try TestCluster()
+    try cluster.startCoordinator()
+    try cluster.startWorker("w-1")
+    return try cluster.result(try cluster.submit(spec()))
+  }
+
+  static func spec(
+    name: String = "tiny", epochs: Int = epochs, startEpoch: Int = startEpoch, trainCount: Int = 1_024,
+    everySteps: Int = 0, minimumWorkers: Int = 1
+  ) -> String {
     """
     version: 1
     name: \(name)
     seed: 7
     data:
       source: strip
-      strip: {trainCount: 1024, testCount: 128, size: 32}
+      strip: {trainCount: \(trainCount), testCount: 128, size: 32}
       rareClasses: [crack, particle, pit]
       augmentation: {flipHorizontal: true, shift: 2}
       sampling: {method: balanced}
@@ -28,7 +39,7 @@ enum TinyJob {
     quantization: {startEpoch: \(startEpoch), calibrationBatches: 2}
     checkpoint: {everyEpochs: 1, everySteps: \(everySteps), keep: 3}
     evaluation: {batchSize: 64, everyEpochs: 2}
-    cluster: {joinWindowMilliseconds: 200}
+    cluster: {joinWindowMilliseconds: 200, minimumWorkers: \(minimumWorkers)}
     """
   }
 
