@@ -18,6 +18,9 @@ internal import CIntrinsics
 /// The kernels for this processor, chosen at first use; every call goes through here.
 public let kernels: any KernelSet.Type = InstructionSet.current.kernels
 
+/// What this processor can do at most, measured by loops of the same instruction set as `kernels`.
+public let peakKernels: any PeakKernels.Type = InstructionSet.current.peakKernels
+
 /// A level of vector instructions that `Kernels` has code for, in ascending order.
 public enum InstructionSet: String, CaseIterable, Sendable, Comparable {
   /// Whatever the compiler makes of vectors of 16, on processors other than x86-64 (NEON on ARM).
@@ -88,6 +91,15 @@ extension InstructionSet {
       }
     }
 
+    /// The yardstick of this level, as `kernels`.
+    package var peakKernels: any PeakKernels.Type {
+      switch self {
+      case .portable, .avx2: KernelsAVX2.Body.self
+      case .avx512: KernelsAVX512.Body.self
+      case .avx512vnni: KernelsVNNI.Body.self
+      }
+    }
+
     private var runsHere: Bool {
       let features = ProcessorFeatures.current
       return switch self {
@@ -100,6 +112,8 @@ extension InstructionSet {
   #else
     /// The kernels of this level.
     package var kernels: any KernelSet.Type { KernelsPortable.Body.self }
+    /// The yardstick of this level.
+    package var peakKernels: any PeakKernels.Type { KernelsPortable.Body.self }
 
     private var runsHere: Bool { self == .portable }
   #endif

@@ -4,10 +4,10 @@ import ArgumentParser
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure training steps on this machine.",
+    abstract: "Measure training steps, convolutions and reductions on this machine.",
     discussion: """
       Medians with their spread; everything measured on an otherwise idle machine is worth more. `make bench-peers` \
       measures PyTorch beside it, in the same run.
       """,
-    subcommands: [BenchStep.self])
+    subcommands: [BenchStep.self, BenchGemm.self, BenchAllReduce.self, BenchAllReduceRank.self])
 }

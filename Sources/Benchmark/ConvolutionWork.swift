@@ -1,0 +1,118 @@
+// The four products of one convolution on buffers of noise, as the executor calls them.
+
+import Kernels
+import Training
+
+/// One convolution's buffers and calls.
+final class ConvolutionWork {
+  /// Kinds of product.
+  enum Kind: String, CaseIterable {
+    case forward, inputGradient, weightGradient, int8Forward
+  }
+
+  private let plan: ConvolutionPlan
+  private let options: GemmBenchmark.Options
+  private let pool: ThreadPool
+  private let input: UnsafeMutablePointer<Float>
+  private let output: UnsafeMutablePointer<Float>
+  private let weights: UnsafeMutablePointer<Float>
+  private let packed: UnsafeMutablePointer<Float>
+  private let packedGradient: UnsafeMutablePointer<Float>
+  private let gradient: UnsafeMutablePointer<Float>
+  private let int8Input: UnsafeMutablePointer<Int8>
+  private let int8Weights: UnsafeMutablePointer<Int8>
+  private let int8Packed: UnsafeMutableRawPointer
+  private let scales: UnsafeMutablePointer<Float>
+  private let pieces: UnsafeMutablePointer<ShardPiece>
+  private let gradients: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
+
+  init(_ geometry: ConvolutionGeometry, _ options: GemmBenchmark.Options, _ pool: ThreadPool) {
+    plan = ConvolutionPlan(geometry)
+    self.options = options
+    self.pool = pool
+    func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+      let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1) * 4, alignment: 64)
+        .bindMemory(to: Float.self, capacity: count)
+      // A short period of small integers: no value is a denormal, no sum overflows.
+      for index in 0..<count { (buffer + index).initialize(to: Float(index % 13 - 6) / 8) }
+      return buffer
+    }
+    func bytes(_ count: Int) -> UnsafeMutablePointer<Int8> {
+      let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 64)
+        .bindMemory(to: Int8.self, capacity: count)
+      for index in 0..<count { (buffer + index).initialize(to: Int8(index % 251 - 125)) }
+      return buffer
+    }
+    input = floats(options.batch * geometry.inputCount)
+    output = floats(options.batch * geometry.outputCount)
+    weights = floats(geometry.weightCount)
+    packed = floats(plan.packedWeightCount)
+    packedGradient = floats(plan.packedInputGradientWeightCount)
+    gradient = floats(geometry.weightCount)
+    int8Input = bytes(options.batch * geometry.inputCount)
+    int8Weights = bytes(geometry.weightCount)
+    int8Packed = .allocate(byteCount: plan.packedInt8ByteCount, alignment: 64)
+    scales = floats(geometry.outputChannels)
+    pieces = .allocate(capacity: 1)
+    pieces.initialize(to: ShardPiece(firstLocalShard: 0, shardCount: options.virtualShards))
+    gradients = .allocate(capacity: 1)
+    gradients.initialize(to: gradient)
+    kernels.packWeights(plan, weights: weights, into: packed, part: 0, of: 1)
+    kernels.packInputGradientWeights(plan, weights: weights, into: packedGradient, part: 0, of: 1)
+    kernels.packInt8Weights(plan, weights: int8Weights, into: int8Packed, part: 0, of: 1)
+  }
+
+  deinit {
+    for buffer in [input, output, weights, packed, packedGradient, gradient, scales] { buffer.deallocate() }
+    for buffer in [int8Input, int8Weights] { buffer.deallocate() }
+    int8Packed.deallocate()
+    pieces.deallocate()
+    gradients.deallocate()
+  }
+
+  /// Milliseconds of each call after an unmeasured one, kinds in turn.
+  func measure(repetitions: Int) -> [Kind: [Double]] {
+    let work = Dictionary(uniqueKeysWithValues: Kind.allCases.map { ($0, call($0)) })
+    var milliseconds: [Kind: [Double]] = [:]
+    for repetition in 0...repetitions {
+      for kind in Kind.allCases {
+        guard let call = work[kind] else { continue }
+        let start = ContinuousClock.now
+        pool.run(call)
+        let elapsed = start.duration(to: .now)
+        if repetition > 0 { milliseconds[kind, default: []].append(elapsed.milliseconds) }
+      }
+    }
+    return milliseconds
+  }
+
+  private func call(_ kind: Kind) -> (Int, Int) -> Void {
+    let samples = options.batch
+    switch kind {
+    case .forward:
+      return { [self] part, parts in
+        kernels.convolveForward(
+          plan, samples: samples, input: input, packed: packed, bias: nil, output: output, part: part, of: parts)
+      }
+    case .inputGradient:
+      return { [self] part, parts in
+        kernels.convolveInputGradient(
+          plan, samples: samples, gradientOutput: output, packed: packedGradient, gradientInput: input,
+          accumulate: false, part: part, of: parts)
+      }
+    case .weightGradient:
+      return { [self] part, parts in
+        kernels.convolveWeightGradient(
+          plan, samplesPerShard: samples / options.virtualShards,
+          pieces: UnsafeBufferPointer(start: pieces, count: 1), input: input, gradientOutput: output,
+          gradients: UnsafePointer(gradients), part: part, of: parts)
+      }
+    case .int8Forward:
+      return { [self] part, parts in
+        kernels.convolveInt8(
+          plan, samples: samples, input: int8Input, packed: int8Packed, scales: scales, bias: nil, output: output,
+          part: part, of: parts)
+      }
+    }
+  }
+}
