@@ -87,7 +87,8 @@ let package = Package(
 
     // What a machine makes of the work: `temper bench`.
     .target(
-      name: "Benchmark", dependencies: ["Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"],
+      name: "Benchmark",
+      dependencies: ["Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"],
       swiftSettings: strict),
 
     // Executables.

@@ -29,7 +29,7 @@ ALLOWED = {
     "RunStore": {"GRDB"},
     "Coordinator": {"Communication", "JobSpec", "RunStore", "Checkpoint", "Data", "Logging"},
     "Worker": {"Training", "Communication", "Checkpoint", "Graph", "Quantization", "Data", "JobSpec", "Logging"},
-    "Benchmark": {"Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"},
+    "Benchmark": {"Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"},
     "temper": {"Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
                "Training", "ArgumentParser", "Logging"},
     "temper-coordinator": {"Coordinator", "ArgumentParser", "Logging"},

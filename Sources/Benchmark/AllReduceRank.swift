@@ -1,7 +1,6 @@
 // One rank of `temper bench allreduce`, in a process of its own.
 
 import Communication
-import Foundation
 
 /// A rank that reduces ones with the others and tells how long it took.
 public enum AllReduceRank {
@@ -9,35 +8,13 @@ public enum AllReduceRank {
   /// Floats of a bucket: as many as in training (ReductionPlan).
   private static let bucketCount = 262_144
 
-  /// Where a rank listens.
-  struct Endpoint: Codable {
-    let tcp: String
-    let ipc: String
-    let host: String
-  }
-
-  /// Plays a rank: prints its endpoint, reads everyone's, reduces, prints the times in milliseconds.
+  /// Plays a rank: finds the others, reduces, tells the times in milliseconds.
   ///
-  /// - Throws: `CommunicationError` when a rank is lost; `AllReduceBenchmark.Failure` without endpoints or when a sum is wrong.
+  /// - Throws: `CommunicationError` when a rank is lost; `BenchmarkFailure` without a parent or when a sum is wrong.
   public static func run(_ options: AllReduceBenchmark.Options, rank: Int) throws {
-    let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
-      "temper-bench-\(getpid())", isDirectory: true)
-    try FileManager.default.createDirectory(
-      at: directory, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
-    defer { try? FileManager.default.removeItem(at: directory) }
-    let mesh = try PeerMesh(PeerMesh.Configuration(ipcDirectory: directory.path))
-    defer { mesh.close() }
-    try tell(Endpoint(tcp: mesh.dataEndpoint, ipc: mesh.ipcEndpoint, host: HostIdentity.current))
-    guard let line = readLine() else {
-      throw AllReduceBenchmark.Failure(description: "rank \(rank) was told no endpoints")
-    }
-    let peers = try JSONDecoder().decode([Endpoint].self, from: Data(line.utf8)).enumerated().map {
-      MeshPeer(name: "rank-\($0)", dataEndpoint: $1.tcp, ipcEndpoint: $1.ipc, host: $1.host)
-    }
-    try mesh.form(MeshMembership(job: 1, generation: 1, rank: rank, peers: peers), timeout: .seconds(20))
-    try tell(measure(mesh, options, rank: rank))
-    // Whoever leaves first breaks the links that others still read from: all wait until the parent closes their input.
-    while readLine() != nil {}
+    let link = try RankLink(rank: rank, meshCount: 1)
+    try link.tell(measure(link.meshes[0], options, rank: rank))
+    link.waitForEnd()
   }
 
   /// Times of the slowest rank, warm-ups excluded.
@@ -83,15 +60,9 @@ public enum AllReduceRank {
       own = start.duration(to: .now).milliseconds
       // Every piece holds its number of shards, so every sum is the number of all shards.
       guard step > 0 || UnsafeBufferPointer(start: result, count: count).allSatisfy({ $0 == Float(shardCount) }) else {
-        throw AllReduceBenchmark.Failure(description: "rank \(rank): a sum over \(shardCount) shards is wrong")
+        throw BenchmarkFailure(description: "rank \(rank): a sum over \(shardCount) shards is wrong")
       }
     }
     return slowest
-  }
-
-  private static func tell(_ value: some Encodable) throws {
-    var line = try JSONEncoder().encode(value)
-    line.append(UInt8(ascii: "\n"))
-    try FileHandle.standardOutput.write(contentsOf: line)
   }
 }

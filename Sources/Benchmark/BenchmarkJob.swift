@@ -1,11 +1,13 @@
 // The job that step benchmarks train: torchvision's ResNet-18 at full width on noise, through the trainer of real jobs.
 
+import Communication
 import Data
 import Graph
 import JobSpec
 import Training
+import Worker
 
-/// One member that holds the whole batch of ResNet-18 on synthetic images, in one precision.
+/// One member of a job that trains ResNet-18 on synthetic images, in one precision.
 struct BenchmarkJob {
   static let classCount = 5
   static let channels = 3
@@ -13,21 +15,34 @@ struct BenchmarkJob {
   let plan: JobPlan
   let state: TrainingState
   let trainer: Trainer
-  let reducer: LocalReducer
+  let reducer: any Reducer
   let profile: StepProfile
 
-  /// Prepares a job.
+  /// Prepares a member.
   ///
+  /// - Parameters:
+  ///   - rank: the member, which holds an even share of the shards.
+  ///   - mesh: links to the other members; `nil` when there is one alone.
   /// - Throws: `TrainingError` or `GraphError` when the images are too small for the model or its shards.
-  init(precision: StepBenchmark.Precision, size: Int, batch: Int, virtualShards: Int, threads: Int) throws {
-    let dataset = Self.dataset(size: size, count: 2 * batch)
-    let spec = Self.spec(precision, batch: batch, virtualShards: virtualShards)
+  init(
+    _ precision: StepBenchmark.Precision, _ options: StepBenchmark.Options, rank: Int = 0, mesh: PeerMesh? = nil
+  ) throws {
+    let shardCount = options.virtualShards
+    let ranges = (0..<options.workers).map {
+      shardCount * $0 / options.workers..<shardCount * ($0 + 1) / options.workers
+    }
+    let dataset = Self.dataset(size: options.size, count: 2 * options.batch)
+    let spec = Self.spec(precision, batch: options.batch, virtualShards: shardCount)
     plan = try JobPlan(spec: spec, data: JobPlan.DataShape(dataset.manifest))
     state = try TrainingState.initial(plan: plan)
-    reducer = LocalReducer(plan: plan.reduction)
+    if let mesh {
+      reducer = try ClusterReducer(mesh: mesh, plan: plan.reduction, ranges: ranges, shardCount: shardCount)
+    } else {
+      reducer = LocalReducer(plan: plan.reduction)
+    }
     trainer = try Trainer(
-      plan: plan, state: state, dataset: dataset, ranges: [0..<virtualShards], rank: 0, threads: threads)
-    profile = StepProfile(threadCount: threads)
+      plan: plan, state: state, dataset: dataset, ranges: ranges, rank: rank, threads: options.threads)
+    profile = StepProfile(threadCount: options.threads)
     trainer.profile = profile
   }
 

@@ -1,8 +1,5 @@
 // What `temper bench step` reports; the names of the stored properties are those of its JSON object.
 
-import JobSpec
-import Training
-
 extension StepBenchmark {
   /// The result of a measurement.
   public struct Result: Codable, Sendable, Hashable {
@@ -16,7 +13,7 @@ extension StepBenchmark {
       public let imagesPerSecond: Double
       /// 10^9 multiplications and additions of convolutions and linear layers, forward and backward, per second at the median.
       public let gigaflopsPerSecond: Double
-      /// Bytes of activations, their gradients and scratch that a step needs at its peak; not the batch, weights and sums.
+      /// Bytes of activations, their gradients and scratch that a member's step needs at its peak; not the batch, weights, sums.
       public let activationBytes: Int
       /// Bytes of what the forward pass keeps for the backward pass.
       public let savedActivationBytes: Int
@@ -48,7 +45,7 @@ extension StepBenchmark {
     public let virtualShards: Int
     /// Members.
     public let workers: Int
-    /// Threads of the member.
+    /// Threads of each member.
     public let threads: Int
     /// The update rule.
     public let optimizer: String
@@ -70,7 +67,8 @@ extension StepBenchmark {
 }
 
 extension StepBenchmark.Result {
-  init(_ options: StepBenchmark.Options, phases: [Phase]) {
+  init(_ options: StepBenchmark.Options, _ measurements: [StepMeasurement]) {
+    let phases = zip(options.precisions, measurements).map { Phase($0, $1, batch: options.batch) }
     benchmark = "step"
     model = "resnet18"
     width = 1
@@ -80,7 +78,7 @@ extension StepBenchmark.Result {
     classes = BenchmarkJob.classCount
     batch = options.batch
     virtualShards = options.virtualShards
-    workers = 1
+    workers = options.workers
     threads = options.threads
     optimizer = "SGD, Nesterov momentum 0.9, weight decay 0.0005"
     instructionSet = Machine.instructionSet
@@ -99,23 +97,17 @@ extension StepBenchmark.Result {
 }
 
 extension StepBenchmark.Result.Phase {
-  init(_ precision: StepBenchmark.Precision, _ job: BenchmarkJob, milliseconds: [Double]) {
-    let distribution = Distribution(milliseconds)
+  init(_ precision: StepBenchmark.Precision, _ measurement: StepMeasurement, batch: Int) {
+    let distribution = Distribution(measurement.milliseconds)
     let seconds = distribution.median / 1e3
-    let times = job.profile.times
-    let total = Double(times.values.reduce(0, +))
     self.precision = precision
     medianMilliseconds = distribution.median
-    imagesPerSecond = Double(job.plan.spec.training.batchSize) / seconds
-    gigaflopsPerSecond = job.operationsPerStep / seconds / 1e9
-    let bytes = job.trainer.activationByteCounts
-    activationBytes = bytes.peak
-    savedActivationBytes = bytes.saved
-    parts = Dictionary(
-      uniqueKeysWithValues: StepPart.allCases.map {
-        ($0.rawValue, Double(times[$0] ?? 0) / total * distribution.median)
-      })
-    self.milliseconds = distribution
-    skippedSteps = job.state.skippedSteps
+    imagesPerSecond = Double(batch) / seconds
+    gigaflopsPerSecond = measurement.operations / seconds / 1e9
+    activationBytes = measurement.activationBytes
+    savedActivationBytes = measurement.savedActivationBytes
+    parts = measurement.shares.mapValues { $0 * distribution.median }
+    milliseconds = distribution
+    skippedSteps = measurement.skippedSteps
   }
 }

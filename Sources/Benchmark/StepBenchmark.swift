@@ -1,10 +1,8 @@
 // The time of a whole training step of ResNet-18, by precision and by part: `temper bench step`.
 //
 // A step is what a real job's is, in the same code (Training/Loop/Trainer.swift): wait for the batch, load weights, forward,
-// backward, reduction over the one member, update. The precisions take turns, round by round, so that a machine that slows
+// backward, reduction, update. The precisions take turns, round by round, so that a machine that slows
 // down slows all of them.
-
-import Training
 
 /// Measures training steps.
 public struct StepBenchmark: Sendable {
@@ -16,7 +14,9 @@ public struct StepBenchmark: Sendable {
     public var batch = 64
     /// Virtual shards of the batch.
     public var virtualShards = 8
-    /// Threads of the one member.
+    /// Members; several are processes of their own, linked as workers of one machine are.
+    public var workers = 1
+    /// Threads of each member.
     public var threads = 1
     /// Measured steps per precision.
     public var repetitions = 15
@@ -39,31 +39,41 @@ public struct StepBenchmark: Sendable {
   /// Prepares a measurement.
   public init(_ options: Options) { self.options = options }
 
-  /// Measures.
+  /// Measures one member in this process.
   ///
-  /// - Parameter progress: called after every round with the rounds done, warm-up included, and their number.
   /// - Throws: `TrainingError` or `GraphError` when images, batch and shards do not fit the model.
-  public func run(progress: (_ done: Int, _ rounds: Int) -> Void = { _, _ in }) throws -> Result {
-    let jobs = try options.precisions.map {
-      try BenchmarkJob(
-        precision: $0, size: options.size, batch: options.batch, virtualShards: options.virtualShards,
-        threads: options.threads)
+  public func run() throws -> Result {
+    precondition(options.workers == 1, "\(options.workers) members in one process")
+    return Result(options, try StepMeasurement.make(options.precisions.map { try BenchmarkJob($0, options) }, options))
+  }
+
+  /// Measures several members, each a process; times are those of rank 0.
+  ///
+  /// - Parameters:
+  ///   - program: plays a rank by `StepRank.run`.
+  ///   - timeLimit: seconds after which the ranks are killed.
+  /// - Throws: `BenchmarkFailure` when a rank ends without a result.
+  public func run(_ program: RankProgram, timeLimit: Double = 600) throws -> Result {
+    let ranks = try RankProcesses(program, count: options.workers, timeLimit: timeLimit)
+    let measurements = try ranks.read(
+      [StepMeasurement].self, orSay: "ended without a result, or after \(Int(timeLimit)) s")
+    return Result(options, measurements[0])
+  }
+}
+
+/// One rank of a measurement with several members.
+public enum StepRank {
+  /// Plays a rank: finds the others, makes steps with them, tells what it measured.
+  ///
+  /// - Throws: `CommunicationError` when a rank is lost; `BenchmarkFailure` without a parent; as `StepBenchmark.run`.
+  public static func run(_ options: StepBenchmark.Options, rank: Int) throws {
+    // A mesh each, because precisions reduce different vectors.
+    let link = try RankLink(rank: rank, meshCount: options.precisions.count)
+    let jobs = try zip(options.precisions, link.meshes).map { precision, mesh in
+      try BenchmarkJob(precision, options, rank: rank, mesh: mesh)
     }
-    var milliseconds = [[Double]](repeating: [], count: jobs.count)
-    let rounds = options.warmUpSteps + options.repetitions
-    for round in 0..<rounds {
-      if round == options.warmUpSteps { for job in jobs { job.profile.reset() } }
-      for (index, job) in jobs.enumerated() {
-        let start = ContinuousClock.now
-        _ = try job.trainer.step(job.reducer)
-        let elapsed = start.duration(to: .now)
-        if round >= options.warmUpSteps { milliseconds[index].append(elapsed.milliseconds) }
-      }
-      progress(round + 1, rounds)
-    }
-    return Result(
-      options,
-      phases: zip(zip(options.precisions, jobs), milliseconds).map { Result.Phase($0.0, $0.1, milliseconds: $1) })
+    try link.tell(try StepMeasurement.make(jobs, options))
+    link.waitForEnd()
   }
 }
 

@@ -1,9 +1,9 @@
 // The reductions of a step over the members of a generation: Training's Reducer on Communication's AllReduce.
-import Communication
-import Training
+public import Communication
+public import Training
 
-/// Finishes sums, maxima and gathers of one generation over its mesh.
-final class ClusterReducer: Reducer {
+/// Finishes sums, maxima and gathers of one generation over its mesh; see `Reducer`.
+public final class ClusterReducer: Reducer {
   private let mesh: PeerMesh
   private let allReduce: AllReduce
   private var step: UInt64 = 0
@@ -15,14 +15,15 @@ final class ClusterReducer: Reducer {
   ///   - ranges: the virtual shards by rank.
   ///   - shardCount: V.
   /// - Throws: `CommunicationError` `misuse` when ranges and mesh do not belong together.
-  init(mesh: PeerMesh, plan: ReductionPlan, ranges: [Range<Int>], shardCount: Int) throws {
+  public init(mesh: PeerMesh, plan: ReductionPlan, ranges: [Range<Int>], shardCount: Int) throws {
     self.mesh = mesh
     let layout = try ReductionLayout(
       sumCount: plan.sumCount, buckets: plan.buckets, maximumCount: plan.maximumCount)
     allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: ranges, shardCount: shardCount)
   }
 
-  func begin(
+  /// Opens a step.
+  public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
     maxima: UnsafeMutablePointer<Float>
   ) throws {
@@ -31,13 +32,17 @@ final class ClusterReducer: Reducer {
     allReduce.begin(step: step, pieces: pieces, result: result, maxima: maxima)
   }
 
-  func submit(bucket: Int) { allReduce.submit(bucket: bucket) }
+  /// Says that a bucket of every piece is final.
+  public func submit(bucket: Int) { allReduce.submit(bucket: bucket) }
 
-  func submitMaxima() { allReduce.submitMaxima() }
+  /// Says that the own maxima are final.
+  public func submitMaxima() { allReduce.submitMaxima() }
 
-  func wait() throws { try allReduce.wait() }
+  /// Blocks until everything submitted is reduced.
+  public func wait() throws { try allReduce.wait() }
 
-  func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) throws -> [UInt8] {
+  /// Collects one block of every member, in rank order.
+  public func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) throws -> [UInt8] {
     try mesh.allGather(step: step, block: own, byteCounts: byteCounts)
   }
 }

@@ -42,7 +42,9 @@ struct StepBenchmarkTests {
   @Test("the operations of a step are those of torchvision's ResNet-18: 1.814 G products forward at 224 pixels")
   func operations() throws {
     // torchvision's weights table says 1.81 GFLOPS (multiply-accumulates) for 1000 classes; the head of 5 has 995 * 512 less.
-    let job = try BenchmarkJob(precision: .fp32, size: 224, batch: 2, virtualShards: 1, threads: 1)
+    var options = StepBenchmark.Options()
+    (options.size, options.batch, options.virtualShards) = (224, 2, 1)
+    let job = try BenchmarkJob(.fp32, options)
     let forward = 1_814_073_344.0 - 995 * 512
     let stem = 112.0 * 112 * 49 * 3 * 64
     #expect(job.operationsPerStep == 2 * 2 * (3 * forward - stem))

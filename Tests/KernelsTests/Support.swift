@@ -95,6 +95,7 @@ func expectSameBits(
         "\(label) \(level.name), \(parts) parts: element \(difference ?? -1) differs", sourceLocation: sourceLocation)
     }
   }
+  if let first { ResultDigest.shared?.record(bits(first), label, sourceLocation) }
   return first ?? []
 }
 

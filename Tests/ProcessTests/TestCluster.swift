@@ -58,25 +58,28 @@ final class TestCluster {
   @discardableResult
   func startWorker(
     _ name: String, threads: Int = 1, coordinator: String? = nil, _ arguments: [String] = [],
-    in namespace: String? = nil
+    in namespace: String? = nil, through wrapper: [String] = []
   ) throws -> Process {
     let process = try launch(
       "temper-worker",
       [
         "--coordinator", coordinator ?? endpoint, "--name", name, "--threads", "\(threads)",
         "--runtime-directory", directory.path + "/sockets",
-      ] + arguments, log: name, in: namespace)
+      ] + arguments, log: name, in: namespace, through: wrapper)
     workers[name] = process
     return process
   }
 
+  /// Starts a program of this package, `through` another one that is given its path and arguments (an emulator, env).
   func launch(
-    _ program: String, _ arguments: [String], log: String, in namespace: String? = nil
+    _ program: String, _ arguments: [String], log: String, in namespace: String? = nil,
+    through wrapper: [String] = []
   ) throws -> Process {
     let process = Process()
     let executable = Self.executables.appendingPathComponent(program)
-    process.executableURL = namespace == nil ? executable : URL(fileURLWithPath: "/sbin/ip")
-    let prefix = namespace.map { ["netns", "exec", $0, executable.path] } ?? []
+    let outer = namespace.map { ["/sbin/ip", "netns", "exec", $0] } ?? wrapper
+    process.executableURL = outer.first.map { URL(fileURLWithPath: $0) } ?? executable
+    let prefix = outer.isEmpty ? [] : outer.dropFirst() + [executable.path]
     // A test run that is killed leaves nothing behind.
     process.arguments = prefix + arguments + (program == "temper" ? [] : ["--exit-with-parent"])
     let path = directory.appendingPathComponent("\(log).log").path

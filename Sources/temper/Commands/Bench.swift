@@ -9,5 +9,5 @@ struct Bench: ParsableCommand {
       Medians with their spread; everything measured on an otherwise idle machine is worth more. `make bench-peers` \
       measures PyTorch beside it, in the same run.
       """,
-    subcommands: [BenchStep.self, BenchGemm.self, BenchAllReduce.self, BenchAllReduceRank.self])
+    subcommands: [BenchStep.self, BenchGemm.self, BenchAllReduce.self, BenchStepRank.self, BenchAllReduceRank.self])
 }

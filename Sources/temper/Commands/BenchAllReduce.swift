@@ -21,14 +21,10 @@ struct BenchAllReduce: ParsableCommand {
       let result: AllReduceBenchmark.Result
       do {
         result = try AllReduceBenchmark(size.options).run(
-          executable: URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        ) { rank in
-          [
-            "bench", "allreduce-rank", "--rank", "\(rank)", "--size-mib", "\(size.sizeMib)", "--workers",
-            "\(size.workers)", "--repetitions", "\(size.repetitions)",
-          ]
-        }
-      } catch let error as AllReduceBenchmark.Failure {
+          .bench(
+            "allreduce-rank", "--size-mib", "\(size.sizeMib)", "--workers", "\(size.workers)", "--repetitions",
+            "\(size.repetitions)"))
+      } catch let error as BenchmarkFailure {
         throw Failure(.bug, error.description, hint: "the rank's own message is above")
       }
       if output.json { return try printJSON(result) }
@@ -80,4 +76,13 @@ struct BenchAllReduceRank: ParsableCommand {
   @OptionGroup var size: AllReduceOptions
 
   func run() throws { try AllReduceRank.run(size.options, rank: rank) }
+}
+
+extension RankProgram {
+  /// This program again, as `temper bench COMMAND --rank RANK ARGUMENTS`.
+  static func bench(_ command: String, _ arguments: String...) -> RankProgram {
+    RankProgram(executable: URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()) { rank in
+      ["bench", command, "--rank", "\(rank)"] + arguments
+    }
+  }
 }

@@ -9,7 +9,7 @@ struct BenchStep: ParsableCommand {
     commandName: "step",
     abstract: "Measure the training step of ResNet-18 (torchvision's, full width, 3 channels, 5 classes).",
     discussion: """
-      One worker makes whole steps of a real job on noise: weights, forward, backward, reduction, update. Precisions take \
+      Workers make whole steps of a real job on noise: weights, forward, backward, reduction, update. Precisions take \
       turns. Parts are shares of all measured steps times the median, so they add up to it. Activation memory is what \
       activations, their gradients and scratch take at the peak of a step; saved is what waits for the backward pass.
       """)
@@ -20,8 +20,11 @@ struct BenchStep: ParsableCommand {
   @Option(help: ArgumentHelp("Images per step; a multiple of 8 virtual shards.", valueName: "images"))
   var batch = 64
 
-  @Option(help: "Threads of the worker.")
+  @Option(help: "Threads of each worker.")
   var threads = 1
+
+  @Option(help: "Workers; several are processes that share the batch, linked by ipc. Times are those of the first.")
+  var workers = 1
 
   @Option(help: ArgumentHelp("Measured steps per precision, after two unmeasured ones.", valueName: "steps"))
   var repetitions: Int?
@@ -40,6 +43,10 @@ struct BenchStep: ParsableCommand {
       throw ValidationError("--batch is \(batch); it takes multiples of 8 from 8 to 4096")
     }
     guard (1...256).contains(threads) else { throw ValidationError("--threads is \(threads); it takes 1...256") }
+    guard [1, 2, 4, 8].contains(workers) else {
+      throw ValidationError("--workers is \(workers); it takes 1, 2, 4 or 8")
+    }
+    guard !sweep || workers == 1 else { throw ValidationError("--sweep takes one worker") }
     if let repetitions, !(1...10_000).contains(repetitions) {
       throw ValidationError("--repetitions is \(repetitions); it takes 1...10000")
     }
@@ -48,22 +55,36 @@ struct BenchStep: ParsableCommand {
 
   func run() throws {
     try ending {
-      var options = StepBenchmark.Options()
-      options.size = size
-      options.batch = batch
-      options.threads = threads
-      options.repetitions = repetitions ?? (sweep ? 3 : options.repetitions)
-      options.precisions = try parsedPrecisions()
+      let options = try self.options()
       do {
         if sweep {
           try report(StepSweep(options).run { if !output.json { writeError("\($0) pixels, \($1) images") } })
+        } else if workers > 1 {
+          try report(
+            StepBenchmark(options).run(
+              .bench(
+                "step-rank", "--size", "\(size)", "--batch", "\(batch)", "--threads", "\(threads)", "--workers",
+                "\(workers)", "--repetitions", "\(options.repetitions)", "--precisions", precisions)))
         } else {
           try report(StepBenchmark(options).run())
         }
       } catch let error as TrainingError {
         throw Failure(.usage, "\(error)")
+      } catch let error as BenchmarkFailure {
+        throw Failure(.bug, error.description, hint: "the rank's own message is above")
       }
     }
+  }
+
+  func options() throws -> StepBenchmark.Options {
+    var options = StepBenchmark.Options()
+    options.size = size
+    options.batch = batch
+    options.threads = threads
+    options.workers = workers
+    options.repetitions = repetitions ?? (sweep ? 3 : options.repetitions)
+    options.precisions = try parsedPrecisions()
+    return options
   }
 
   private func parsedPrecisions() throws -> [StepBenchmark.Precision] {
@@ -84,6 +105,7 @@ struct BenchStep: ParsableCommand {
     if output.json { return try printJSON(result) }
     print(
       "ResNet-18, \(result.size)x\(result.size) pixels, batch \(result.batch) in \(result.virtualShards) virtual shards, "
+        + (workers > 1 ? "\(workers) workers of " : "")
         + "\(result.threads) thread\(result.threads == 1 ? "" : "s"), \(result.instructionSet), \(result.machine.processor)"
     )
     let parts = StepPart.allCases
@@ -129,4 +151,17 @@ struct BenchStep: ParsableCommand {
           + "\(fixed(100 * share.worstShareOfBest, 0)) % of the best GFLOP/s")
     }
   }
+}
+
+/// A rank; started by `BenchStep`.
+struct BenchStepRank: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "step-rank", abstract: "One rank of `temper bench step`.", shouldDisplay: false)
+
+  @Option(help: "Number of the rank.")
+  var rank: Int
+
+  @OptionGroup var step: BenchStep
+
+  func run() throws { try StepRank.run(step.options(), rank: rank) }
 }

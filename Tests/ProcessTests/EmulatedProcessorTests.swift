@@ -1,0 +1,48 @@
+// The same bits on a processor without AVX-512, emulated by qemu-user (Debian's qemu-user; .ci/run installs it).
+// The kernel suite on the same processor: Scripts/test-emulated-processor.sh.
+import Communication
+import Foundation
+import Testing
+
+@Suite("The result does not depend on the processor", .enabled(if: TestCluster.isEnabled), .serialized)
+struct EmulatedProcessorTests {
+  private static let emulator = "/usr/bin/qemu-x86_64"
+  private static let hasEmulator = FileManager.default.isExecutableFile(atPath: emulator)
+  /// Haswell: AVX2, FMA and F16C, nothing newer.
+  private static let haswell = [emulator, "-cpu", "Haswell"]
+
+  /// TinyJob in two epochs of three steps, the second quantized: emulation is a hundred times slower.
+  private static let spec = TinyJob.spec()
+    .replacingOccurrences(of: "trainCount: 1024", with: "trainCount: 96")
+    .replacingOccurrences(of: "epochs: \(TinyJob.epochs)", with: "epochs: 2")
+    .replacingOccurrences(of: "startEpoch: \(TinyJob.startEpoch)", with: "startEpoch: 2")
+    .replacingOccurrences(of: "warmupEpochs: 1", with: "warmupEpochs: 0.5")
+    .replacingOccurrences(of: "joinWindowMilliseconds: 200", with: "joinWindowMilliseconds: 200, hangSeconds: 120")
+
+  /// The state's hash after training by these workers, each started through a wrapper.
+  private func result(_ workers: [[String]], expecting instructionSets: [String]) throws -> String {
+    let cluster = try TestCluster()
+    try cluster.startCoordinator()
+    for (index, wrapper) in workers.enumerated() { try cluster.startWorker("w-\(index + 1)", through: wrapper) }
+    let job = try cluster.submit(Self.spec)
+    try cluster.wait(for: job, "all workers", within: 60) { $0.progress.workers == UInt32(workers.count) }
+    let hash = try cluster.result(job)
+    for (index, name) in instructionSets.enumerated() {
+      let line = "is w-\(index + 1): 1 threads, \(name), "
+      #expect(cluster.log("coordinator").contains(line), "worker \(index + 1) says what it computes with")
+    }
+    return hash
+  }
+
+  @Test("nor on the instruction set: an emulated Haswell alone and beside this processor, and each level of this one")
+  func haswell() throws {
+    let native = try result([[]], expecting: [])
+    for level in ["avx2", "avx512", "avx512vnni"] {
+      let wrapper = ["/usr/bin/env", "TEMPER_INSTRUCTION_SET=\(level)"]
+      #expect(try result([wrapper], expecting: [level]) == native, "\(level)")
+    }
+    try #require(Self.hasEmulator, "install qemu-user")
+    #expect(try result([Self.haswell], expecting: ["avx2"]) == native)
+    #expect(try result([Self.haswell, []], expecting: ["avx2"]) == native)
+  }
+}
