@@ -2,6 +2,8 @@
 # make test     everything that checks Temper without the network: unit tests and tests with real processes
 # make storm    kill -9 on coordinator and workers, KILLS=2000 of them in all; an interrupted storm goes on where it was
 # make parity   compare the exported ONNX model with onnxruntime (virtual environment in .venv)
+# make bench-peers  Temper beside PyTorch, in turn: steps, all-reduce, scaling; a page in Docs/Results. 12 minutes, on an idle machine
+# make emulated  the kernel suite on an emulated processor without AVX-512 (qemu-user); the kernels compiled for ARM
 # make build    executables in .build/release
 # make lint     formatting and layering
 # make docs     the documentation of every library target, warnings are errors
@@ -13,12 +15,14 @@ SHELL := /bin/bash
 SWIFT_FLAGS := -c release -Xswiftc -enable-testing
 BIN := .build/release
 PYTHON := .venv/bin/python
+# A virtual environment with PyTorch; set it to one that is there already to save a download of some gigabytes.
+PEERS_VENV ?= .venv-peers
 JOB ?= Jobs/steel-strip.yaml
 WORKERS ?= 2
 KILLS ?= 2000
 ARGUMENTS ?=
 
-.PHONY: run build test unit-test process-test storm parity lint docs packages reference clean
+.PHONY: run build test unit-test process-test storm parity bench-peers emulated lint docs packages reference clean
 
 run: build
 	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
@@ -41,6 +45,20 @@ parity: build .venv/installed
 	apt_packages="dataset-fashion-mnist" Scripts/install-packages.sh
 	$(PYTHON) Tests/Parity/parity.py --temper $(BIN)/temper
 
+bench-peers: build $(PEERS_VENV)/bin/python
+	$(PEERS_VENV)/bin/python Tests/Peers/bench_peers.py --temper $(BIN)/temper $(ARGUMENTS)
+
+.venv-peers/bin/python: Tests/Peers/requirements.txt
+	apt_packages="python3-venv python3-dev g++" Scripts/install-packages.sh
+	rm -rf .venv-peers
+	python3 -m venv .venv-peers.new
+	.venv-peers.new/bin/pip install --quiet --requirement $<
+	mv .venv-peers.new .venv-peers
+
+emulated: build
+	Scripts/test-emulated-processor.sh
+	Scripts/compile-for-arm.sh
+
 .venv/installed: Tests/Parity/requirements.txt
 	apt_packages="python3-venv" Scripts/install-packages.sh
 	python3 -m venv .venv
@@ -62,4 +80,4 @@ packages:
 	@Scripts/install-packages.sh
 
 clean:
-	rm -rf .build .venv
+	rm -rf .build .venv .venv-peers

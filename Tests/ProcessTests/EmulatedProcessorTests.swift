@@ -11,11 +11,9 @@ struct EmulatedProcessorTests {
   /// Haswell: AVX2, FMA and F16C, nothing newer.
   private static let haswell = [emulator, "-cpu", "Haswell"]
 
-  /// TinyJob in two epochs of three steps, the second quantized: emulation is a hundred times slower.
-  private static let spec = TinyJob.spec()
-    .replacingOccurrences(of: "trainCount: 1024", with: "trainCount: 96")
-    .replacingOccurrences(of: "epochs: \(TinyJob.epochs)", with: "epochs: 2")
-    .replacingOccurrences(of: "startEpoch: \(TinyJob.startEpoch)", with: "startEpoch: 2")
+  /// TinyJob in two epochs of two steps, the second quantized: emulation is a hundred times slower.
+  private static let spec = TinyJob.spec(epochs: 2, startEpoch: 2, trainCount: 64)
+    .replacingOccurrences(of: "testCount: 128", with: "testCount: 40")
     .replacingOccurrences(of: "warmupEpochs: 1", with: "warmupEpochs: 0.5")
     .replacingOccurrences(of: "joinWindowMilliseconds: 200", with: "joinWindowMilliseconds: 200, hangSeconds: 120")
 
@@ -34,10 +32,10 @@ struct EmulatedProcessorTests {
     return hash
   }
 
-  @Test("nor on the instruction set: an emulated Haswell alone and beside this processor, and each level of this one")
+  @Test("nor on the instruction set: an emulated Haswell alone and beside this processor, and lower levels of this one")
   func haswell() throws {
     let native = try result([[]], expecting: [])
-    for level in ["avx2", "avx512", "avx512vnni"] {
+    for level in ["avx2", "avx512"] {
       let wrapper = ["/usr/bin/env", "TEMPER_INSTRUCTION_SET=\(level)"]
       #expect(try result([wrapper], expecting: [level]) == native, "\(level)")
     }
