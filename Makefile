@@ -1,6 +1,8 @@
 # make run      train the steel-strip job on this machine: a coordinator and two workers, then the comparison table
 # make test     everything that checks Temper without the network: unit tests and tests with real processes
 # make storm    kill -9 on coordinator and workers, KILLS=2000 of them in all; an interrupted storm goes on where it was
+# make test-schedulers   Cluster/ on real systemd, Kubernetes schemas, Slurm and cron; root, the network, eight minutes
+# make lab      hosts in network namespaces with a cluster on them, HOSTS=4 RATE=1gbit; make lab-down ends it
 # make parity   compare the exported ONNX model with onnxruntime (virtual environment in .venv)
 # make bench-peers  Temper beside PyTorch, in turn: steps, all-reduce, scaling; a page in Docs/Results. 12 minutes, on an idle machine
 # make emulated  the kernel suite on an emulated processor without AVX-512 (qemu-user); the kernels compiled for ARM
@@ -20,9 +22,11 @@ PEERS_VENV ?= .venv-peers
 JOB ?= Jobs/steel-strip.yaml
 WORKERS ?= 2
 KILLS ?= 2000
+HOSTS ?= 4
+RATE ?= 1gbit
 ARGUMENTS ?=
 
-.PHONY: run build test unit-test process-test storm parity bench-peers emulated lint docs packages reference clean
+.PHONY: run build test unit-test process-test storm test-schedulers test-units test-manifests lab lab-down parity bench-peers emulated lint docs packages reference clean
 
 run: build
 	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
@@ -40,6 +44,30 @@ process-test: build
 
 storm: build
 	Tests/Storm/storm.py --kills $(KILLS) --record .build/storm/record.jsonl --result .build/storm/result.md $(ARGUMENTS)
+
+# Slurm and cron take minutes, so CI runs the two that take seconds.
+test-schedulers: test-units test-manifests
+	Tests/Schedulers/slurm.py
+	Tests/Schedulers/cron.py
+
+test-units: build
+	Tests/Schedulers/systemd.sh
+
+test-manifests: .venv-schedulers/installed
+	Tests/Schedulers/kubernetes.sh
+
+.venv-schedulers/installed: Tests/Schedulers/requirements.txt
+	apt_packages="python3-venv" Scripts/install-packages.sh
+	python3 -m venv .venv-schedulers
+	.venv-schedulers/bin/pip install --quiet --requirement $<
+	touch $@
+
+lab: build
+	apt_packages="iproute2 python3" Scripts/install-packages.sh
+	Cluster/lab/lab.py up --hosts $(HOSTS) --rate $(RATE) $(ARGUMENTS)
+
+lab-down:
+	Cluster/lab/lab.py down
 
 parity: build .venv/installed
 	apt_packages="dataset-fashion-mnist" Scripts/install-packages.sh
@@ -80,4 +108,4 @@ packages:
 	@Scripts/install-packages.sh
 
 clean:
-	rm -rf .build .venv .venv-peers
+	rm -rf .build .venv .venv-peers .venv-schedulers

@@ -100,7 +100,7 @@ let package = Package(
       name: "temper",
       dependencies: [
         "Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
-        "Training", argumentParser,
+        "Training", "Worker", argumentParser,
       ],
       swiftSettings: strict),
 

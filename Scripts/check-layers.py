@@ -31,7 +31,7 @@ ALLOWED = {
     "Worker": {"Training", "Communication", "Checkpoint", "Graph", "Quantization", "Data", "JobSpec", "Logging"},
     "Benchmark": {"Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"},
     "temper": {"Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
-               "Training", "ArgumentParser", "Logging"},
+               "Training", "Worker", "ArgumentParser", "Logging"},
     "temper-coordinator": {"Coordinator", "ArgumentParser", "Logging"},
     "temper-worker": {"Worker", "Kernels", "ArgumentParser", "Logging"},
 }

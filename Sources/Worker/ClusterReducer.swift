@@ -7,6 +7,8 @@ public final class ClusterReducer: Reducer {
   private let mesh: PeerMesh
   private let allReduce: AllReduce
   private var step: UInt64 = 0
+  /// Time spent in `wait`: the part of the reductions that nothing else hid.
+  private(set) var waited = Duration.zero
 
   /// Prepares a formed mesh.
   ///
@@ -39,7 +41,11 @@ public final class ClusterReducer: Reducer {
   public func submitMaxima() { allReduce.submitMaxima() }
 
   /// Blocks until everything submitted is reduced.
-  public func wait() throws { try allReduce.wait() }
+  public func wait() throws {
+    let start = ContinuousClock.now
+    defer { waited += .now - start }
+    try allReduce.wait()
+  }
 
   /// Collects one block of every member, in rank order.
   public func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) throws -> [UInt8] {

@@ -24,6 +24,8 @@ final class ProgressBoard: Sendable {
   private let doing = Atomic<UInt8>(Activity.idle.rawValue)
   private let steps = Atomic<UInt64>(0)
   private let images = Atomic<UInt64>(0)
+  private let nanoseconds = Atomic<UInt64>(0)
+  private let waitedNanoseconds = Atomic<UInt64>(0)
 
   /// Steps committed to the state held; 0 without a state.
   var committedStep: UInt64 {
@@ -40,6 +42,20 @@ final class ProgressBoard: Sendable {
   /// Steps that this process took part in, and the images that it computed for them.
   var total: (steps: UInt64, images: UInt64) {
     (steps.load(ordering: .relaxed), images.load(ordering: .relaxed))
+  }
+
+  /// Time of all steps, and the part of it that was spent waiting for gradients of others.
+  var stepTime: (total: Duration, waited: Duration) {
+    (
+      .nanoseconds(Int64(clamping: nanoseconds.load(ordering: .relaxed))),
+      .nanoseconds(Int64(clamping: waitedNanoseconds.load(ordering: .relaxed)))
+    )
+  }
+
+  /// Adds the time of one step.
+  func count(time: Duration, waited: Duration) {
+    nanoseconds.add(UInt64(max(0, time / .nanoseconds(1))), ordering: .relaxed)
+    waitedNanoseconds.add(UInt64(max(0, waited / .nanoseconds(1))), ordering: .relaxed)
   }
 
   /// Counts a committed step with this member's share of its images.

@@ -1,5 +1,6 @@
 // SIGTERM, SIGINT and SIGUSR1 as events. They are blocked in every thread and taken by one thread with sigwait, so no code
-// runs in a signal handler. The second one ends the process at once: whoever asks twice does not want to wait.
+// runs in a signal handler. A later one ends the process at once: whoever asks again does not want to wait. Within a second of the
+// first it is the same wish, told twice: a terminal and a script, or Slurm and a batch script, signal the same process.
 import Foundation
 
 /// Turns the signals that ask a worker to leave into calls.
@@ -9,7 +10,8 @@ public enum SignalWatch {
 
   /// Starts watching; call it before any other thread is started, because threads inherit the blocked set.
   ///
-  /// - Parameter received: called on the watching thread for the first signal; the second ends the process with 128 + number.
+  /// - Parameter received: called on the watching thread for the first signal; one that comes more than a second later ends the
+  ///   process with 128 + number.
   public static func start(_ received: @escaping @Sendable (_ name: String) -> Void) {
     signal(SIGPIPE, SIG_IGN)
     var signals = sigset_t()
@@ -19,13 +21,16 @@ public enum SignalWatch {
     let watched = signals
     let thread = Thread {
       var signals = watched
-      var count = 0
+      var first: ContinuousClock.Instant?
       while true {
         var number: Int32 = 0
         guard sigwait(&signals, &number) == 0, let name = names[number] else { continue }
-        count += 1
-        if count > 1 { _exit(128 + number) }
-        received(name)
+        if let first {
+          if .now - first > .seconds(1) { _exit(128 + number) }
+        } else {
+          first = .now
+          received(name)
+        }
       }
     }
     thread.name = "signals"

@@ -48,8 +48,11 @@ final class TrainingLoop {
       }
       services.board.activity = .training
       let start = ContinuousClock.now
+      let waitedBefore = reducer.waited
       let report = try trainer.step(reducer)
-      memory.clock.note(epoch: report.epoch, ContinuousClock.now - start)
+      let time = ContinuousClock.now - start
+      memory.clock.note(epoch: report.epoch, time)
+      services.board.count(time: time, waited: reducer.waited - waitedBefore)
       services.board.count(step: UInt64(report.step), images: ownImageCount)
       if isLeader { reporter.note(report) }
       try settle(report.step)

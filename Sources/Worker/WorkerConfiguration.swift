@@ -1,8 +1,8 @@
-// Everything that a worker can be told, with its defaults. Precedence: flag > TEMPER_* > scheduler variable > probe.
+// What a worker runs with. Where the values come from is WorkerSettings' business.
 import Communication
 import Foundation
 
-/// How a worker is set up; the flags of `temper-worker` fill it.
+/// How a worker is set up.
 public struct WorkerConfiguration: Sendable, Hashable {
   /// Where the coordinator listens: tcp://host:port or ipc://path.
   public var coordinator: String
@@ -25,7 +25,7 @@ public struct WorkerConfiguration: Sendable, Hashable {
   public init(
     coordinator: String = "tcp://127.0.0.1:7070", name: String = WorkerConfiguration.defaultName, threads: Int,
     instructionSet: String = "", dataInterface: String = "127.0.0.1",
-    runtimeDirectory: String = WorkerConfiguration.defaultRuntimeDirectory(environment: [:]), once: Bool = false,
+    runtimeDirectory: String = WorkerConfiguration.defaultRuntimeDirectory, once: Bool = false,
     coordinatorTimeout: Duration = .seconds(60)
   ) {
     self.coordinator = coordinator
@@ -46,36 +46,15 @@ public struct WorkerConfiguration: Sendable, Hashable {
     "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
   }
 
+  /// A folder in /tmp that belongs to this user.
+  public static var defaultRuntimeDirectory: String { "/tmp/temper-\(getuid())" }
+
   /// XDG_RUNTIME_DIR/temper, else a folder in /tmp that belongs to this user.
-  public static func defaultRuntimeDirectory(environment: [String: String]) -> String {
-    if let directory = environment["XDG_RUNTIME_DIR"], !directory.isEmpty { return directory + "/temper" }
-    return "/tmp/temper-\(getuid())"
-  }
-
-  /// The number of computing threads and where it comes from.
-  ///
-  /// - Parameters:
-  ///   - flag: the value of `--threads`, nil when it was not given.
-  ///   - environment: the variables of the process.
-  ///   - cores: processors that this process may use.
-  /// - Throws: `WorkerError.usage` when a value is not a number of 1...1024.
-  public static func threads(
-    flag: Int?, environment: [String: String], cores: Int
-  ) throws(WorkerError) -> (count: Int, origin: String) {
-    if let flag { return (try checked(flag, text: "\(flag)", origin: "--threads"), "--threads") }
-    for variable in ["TEMPER_THREADS", "SLURM_CPUS_PER_TASK"] {
-      guard let text = environment[variable], !text.isEmpty else { continue }
-      return (try checked(Int(text), text: text, origin: variable), variable)
+  static func runtimeDirectory(environment: [String: String]) -> Setting<String> {
+    if let directory = environment["XDG_RUNTIME_DIR"], !directory.isEmpty {
+      return Setting(directory + "/temper", .variable("XDG_RUNTIME_DIR"))
     }
-    return (max(1, cores), "processors")
-  }
-
-  private static func checked(_ count: Int?, text: String, origin: String) throws(WorkerError) -> Int {
-    guard let count, (1...1024).contains(count) else {
-      throw WorkerError(
-        code: .usage, message: "'\(text)' is not a number of threads", hint: "give 1...1024", location: origin)
-    }
-    return count
+    return Setting(defaultRuntimeDirectory, .builtIn)
   }
 }
 

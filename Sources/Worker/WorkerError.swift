@@ -5,11 +5,13 @@ public struct WorkerError: Error, Sendable, CustomStringConvertible {
   /// What kind of error it is.
   public struct Code: Sendable, Hashable {
     private enum Value: Sendable, Hashable {
-      case usage, interrupted, damagedState, data, specification, communication
+      case usage, configuration, interrupted, damagedState, data, specification, communication
     }
     private let value: Value
     /// An option or environment variable is wrong.
     public static let usage = Code(value: .usage)
+    /// The file of settings is wrong.
+    public static let configuration = Code(value: .configuration)
     /// The generation ended while it was at work.
     public static let interrupted = Code(value: .interrupted)
     /// State from a peer or a checkpoint cannot be used.
@@ -60,7 +62,7 @@ public struct WorkerError: Error, Sendable, CustomStringConvertible {
     switch code {
     case .usage: WorkerExit.usage
     case .data, .damagedState: WorkerExit.data
-    case .specification: WorkerExit.configuration
+    case .configuration, .specification: WorkerExit.configuration
     case .communication: WorkerExit.unreachable
     default: WorkerExit.software
     }

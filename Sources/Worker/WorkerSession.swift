@@ -17,6 +17,8 @@ public final class WorkerSession: Sendable {
   private let board = ProgressBoard()
   private let parts = Mutex<Parts?>(nil)
   private let start = ContinuousClock.now
+  /// The service manager that started this process, if one did.
+  private let notifier = ServiceNotifier()
   private static let tickInterval = Duration.milliseconds(50)
 
   /// What carries out the effects.
@@ -60,15 +62,29 @@ public final class WorkerSession: Sendable {
       client.close(grace: .milliseconds(50))
       logTotals()
     }
+    notifier?.ready()
+    defer { notifier?.stopping() }
+    // A third of the watchdog's time: one sign of life may be lost.
+    var watch = ProgressWatch(interval: (notifier?.watchdogInterval ?? .seconds(30)) / 3)
     var lastTick = ContinuousClock.now
     while true {
       if let event = mailbox.take(within: Self.tickInterval) { step(event) }
       if ContinuousClock.now - lastTick >= Self.tickInterval {
         lastTick = .now
         step(.tick)
+        tell(&watch)
       }
       if let code = exitCode.withLock({ $0 }) { return code }
     }
+  }
+
+  /// Tells the service manager what this worker does, and that it gets somewhere.
+  private func tell(_ watch: inout ProgressWatch) {
+    guard let notifier, watch.isDue(activity: board.activity, steps: board.total.steps, at: .now - start) else {
+      return
+    }
+    notifier.status("\(board.activity.name), \(board.total.steps) steps")
+    if notifier.watchdogInterval != nil { notifier.alive() }
   }
 
   /// What a process that cannot even start a session should exit with.
@@ -169,6 +185,11 @@ public final class WorkerSession: Sendable {
 
   private func logTotals() {
     let total = board.total
+    let time = board.stepTime
+    if time.total > .zero {
+      let share = String(format: "%.1f", 100 * (time.waited / time.total))
+      log.info("steps took \(time.total), \(share) % of it waiting for gradients")
+    }
     let mebibytes = Double(ProcessMemory.peakResident) / 1_048_576
     log.info(
       "\(total.steps) steps, \(total.images) images, peak resident memory \(String(format: "%.1f", mebibytes)) MiB")

@@ -12,32 +12,42 @@ struct TemperWorker: ParsableCommand {
     abstract: "Trains with the other workers of a coordinator; may be started, stopped and killed at any time.",
     discussion: """
       Exit codes: 0 done or nothing to do, 75 start me again, 69 coordinator unreachable, 64 or 78 do not restart, 70 a bug.
-      SIGTERM, SIGINT and SIGUSR1 make it leave within 20 seconds; a second signal ends it at once.
+      SIGTERM, SIGINT and SIGUSR1 make it leave within 20 seconds; another, a second later or more, ends it at once.
+      Every option may also be an environment variable (--max-runtime: TEMPER_MAX_RUNTIME) or a line of the file of settings; \
+      a flag wins over the environment, that over the scheduler's variables, those over the file. `temper doctor` shows what counts.
       """,
     version: WorkerConfiguration.programVersion)
 
-  @Option(help: ArgumentHelp("Where the coordinator listens.", valueName: "endpoint"))
-  var coordinator = "tcp://127.0.0.1:7070"
+  @Option(help: ArgumentHelp("Where the coordinator listens. (default: tcp://127.0.0.1:7070)", valueName: "endpoint"))
+  var coordinator: String?
+
+  @Option(
+    help: ArgumentHelp("Threads that compute. (default: SLURM_CPUS_PER_TASK, else the processors)", valueName: "count"))
+  var threads: Int?
 
   @Option(
     help: ArgumentHelp(
-      "Threads that compute. (default: TEMPER_THREADS, SLURM_CPUS_PER_TASK, else the processors)", valueName: "count"))
-  var threads: Int?
-
-  @Option(help: ArgumentHelp("Shown in logs and by `temper workers`. (default: host-pid)", valueName: "name"))
+      "Shown in logs and by `temper workers`. (default: the scheduler's task, else host-pid)", valueName: "name"))
   var name: String?
 
   @Option(
     help: ArgumentHelp(
-      "Address or interface that other workers reach this one at. Links are not encrypted: name only a network you trust.",
-      valueName: "address"))
-  var dataInterface = "127.0.0.1"
+      "Address or interface that other workers reach this one at; auto takes the one on the route to the coordinator. "
+        + "Links are not encrypted: name only a network you trust. (default: 127.0.0.1)", valueName: "address"))
+  var dataInterface: String?
 
   @Option(
     help: ArgumentHelp(
       "Folder for the sockets of workers on this machine. (default: XDG_RUNTIME_DIR/temper or /tmp/temper-UID)",
       valueName: "folder"))
   var runtimeDirectory: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "File of settings, `key = value` lines with these options' names. "
+        + "(default: TEMPER_CONFIG, else ~/.config/temper/worker.conf, else /etc/temper/worker.conf)", valueName: "file"
+    ))
+  var config: String?
 
   @Flag(help: "Exit with 0 after 5 seconds without work, as cron jobs want it.")
   var once = false
@@ -47,20 +57,20 @@ struct TemperWorker: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Exit with 69 after this long without a coordinator; steps that need none are finished first.",
-      valueName: "seconds"))
-  var coordinatorTimeout = 60.0
+      "Exit with 69 after this long without a coordinator; steps that need none are finished first. (default: 60s)",
+      valueName: "time"))
+  var coordinatorTimeout: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Leave after this long, as 4h30m; a scheduler's SLURM_JOB_END_TIME counts as well. (default: never)",
+      valueName: "time"))
+  var maxRuntime: String?
 
   @Option(
     help: ArgumentHelp("How much to log: trace, debug, info, notice, warning, error.", valueName: "level"),
     transform: Self.level)
   var logLevel = Logger.Level.info
-
-  func validate() throws {
-    guard coordinatorTimeout > 0, coordinatorTimeout <= 86_400 else {
-      throw ValidationError("--coordinator-timeout is \(coordinatorTimeout); it takes more than 0 and at most 86400 s")
-    }
-  }
 
   func run() throws {
     var log = Logger(label: "worker") { _ in PlainLogHandler() }
@@ -84,22 +94,33 @@ struct TemperWorker: ParsableCommand {
 
   private func work(_ log: Logger) throws {
     let environment = ProcessInfo.processInfo.environment
-    let threads = try WorkerConfiguration.threads(
-      flag: threads, environment: environment, cores: ProcessInfo.processInfo.activeProcessorCount)
+    let settings = try WorkerSettings(
+      flags: flags, environment: environment,
+      file: try SettingsFile.find(named: config, environment: environment), machine: .current)
     let session = WorkerSession(
-      WorkerConfiguration(
-        coordinator: coordinator, name: name ?? WorkerConfiguration.defaultName, threads: threads.count,
-        instructionSet: InstructionSet.current.rawValue,
-        dataInterface: dataInterface,
-        runtimeDirectory: runtimeDirectory ?? WorkerConfiguration.defaultRuntimeDirectory(environment: environment),
-        once: once, coordinatorTimeout: .seconds(coordinatorTimeout)),
-      log: log)
+      settings.configuration(instructionSet: InstructionSet.current.rawValue, once: once), log: log)
     SignalWatch.start { session.leave(signal: $0) }
     if exitWithParent { ParentWatch.start { session.leave(signal: "the parent process ended") } }
     for warning in session.networkWarnings { log.warning("\(warning)") }
-    log.info("\(threads.count) threads (from \(threads.origin)), coordinator \(coordinator)")
+    if let limit = settings.maximumRuntime {
+      Deadline.start(after: limit.value) { session.leave(signal: "\(limit.origin) of \(limit.value)") }
+    }
+    log.info(
+      "\(settings.threads.value) threads (from \(settings.threads.origin)), coordinator \(settings.coordinator.value)")
     let code = try session.run()
     // Not by returning: threads of the process may still be at work, and nothing waits for them.
     Foundation.exit(code)
+  }
+
+  private var flags: WorkerSettings.Flags {
+    var flags = WorkerSettings.Flags()
+    flags.coordinator = coordinator
+    flags.threads = threads
+    flags.name = name
+    flags.dataInterface = dataInterface
+    flags.runtimeDirectory = runtimeDirectory
+    flags.coordinatorTimeout = coordinatorTimeout
+    flags.maximumRuntime = maxRuntime
+    return flags
   }
 }

@@ -17,7 +17,7 @@ struct Temper: ParsableCommand {
       CommandGroup(name: "Train here", subcommands: [Run.self, Validate.self, Reference.self]),
       CommandGroup(
         name: "Train on a cluster",
-        subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self]),
+        subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self, Doctor.self]),
       CommandGroup(name: "Measure", subcommands: [Bench.self]),
       CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),
     ])

@@ -48,24 +48,26 @@ final class TestCluster {
   ///   - also: endpoints besides the one that the test's client uses.
   ///   - namespace: the network that it sees.
   func startCoordinator(
-    directory name: String = "runs", endpoint other: String? = nil, also: [String] = [], in namespace: String? = nil
+    directory name: String = "runs", endpoint other: String? = nil, also: [String] = [], in namespace: String? = nil,
+    variables: [String: String] = [:]
   ) throws {
     let listen = ([other ?? endpoint] + also).flatMap { ["--listen", $0] }
     coordinator = try launch(
-      "temper-coordinator", ["--directory", "\(directory.path)/\(name)"] + listen, log: "coordinator", in: namespace)
+      "temper-coordinator", ["--directory", "\(directory.path)/\(name)"] + listen, log: "coordinator", in: namespace,
+      variables: variables)
   }
 
   @discardableResult
   func startWorker(
     _ name: String, threads: Int = 1, coordinator: String? = nil, _ arguments: [String] = [],
-    in namespace: String? = nil, through wrapper: [String] = []
+    in namespace: String? = nil, through wrapper: [String] = [], variables: [String: String] = [:]
   ) throws -> Process {
     let process = try launch(
       "temper-worker",
       [
         "--coordinator", coordinator ?? endpoint, "--name", name, "--threads", "\(threads)",
         "--runtime-directory", directory.path + "/sockets",
-      ] + arguments, log: name, in: namespace, through: wrapper)
+      ] + arguments, log: name, in: namespace, through: wrapper, variables: variables)
     workers[name] = process
     return process
   }
@@ -73,9 +75,10 @@ final class TestCluster {
   /// Starts a program of this package, `through` another one that is given its path and arguments (an emulator, env).
   func launch(
     _ program: String, _ arguments: [String], log: String, in namespace: String? = nil,
-    through wrapper: [String] = []
+    through wrapper: [String] = [], variables: [String: String] = [:]
   ) throws -> Process {
     let process = Process()
+    process.environment = ProcessInfo.processInfo.environment.merging(variables) { $1 }
     let executable = Self.executables.appendingPathComponent(program)
     let outer = namespace.map { ["/sbin/ip", "netns", "exec", $0] } ?? wrapper
     process.executableURL = outer.first.map { URL(fileURLWithPath: $0) } ?? executable

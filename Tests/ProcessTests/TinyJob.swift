@@ -17,6 +17,7 @@ enum TinyJob {
 
   static func spec(
     name: String = "tiny", epochs: Int = epochs, startEpoch: Int = startEpoch, trainCount: Int = 1_024,
+    testCount: Int = 128,
     everySteps: Int = 0, minimumWorkers: Int = 1
   ) -> String {
     """
@@ -25,7 +26,7 @@ enum TinyJob {
     seed: 7
     data:
       source: strip
-      strip: {trainCount: \(trainCount), testCount: 128, size: 32}
+      strip: {trainCount: \(trainCount), testCount: \(testCount), size: 32}
       rareClasses: [crack, particle, pit]
       augmentation: {flipHorizontal: true, shift: 2}
       sampling: {method: balanced}

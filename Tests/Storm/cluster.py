@@ -86,6 +86,8 @@ class Cluster:
         self.endpoint = endpoint or f"ipc://{self.directory}/control"
         self.processes = {}
         self.started = []
+        # Keys of this cluster's own programs; links over tcp need them.
+        self.environment = {**os.environ, "TEMPER_KEYS": str(self.directory / "keys")}
 
     def __enter__(self):
         return self
@@ -106,7 +108,7 @@ class Cluster:
         with open(self.directory / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
                 [*prefix, str(EXECUTABLES / program), *arguments, "--exit-with-parent"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
         self.processes[name] = process
         self.started.append(process)
         return process
@@ -132,7 +134,8 @@ class Cluster:
 
     def temper(self, *arguments, check=True):
         result = subprocess.run(
-            [str(EXECUTABLES / "temper"), *arguments], capture_output=True, text=True, timeout=120)
+            [str(EXECUTABLES / "temper"), *arguments], capture_output=True, text=True, timeout=120,
+            env=self.environment)
         if check and result.returncode != 0:
             raise self.failure(f"temper {' '.join(arguments)} exits with {result.returncode}: {result.stderr}")
         return result

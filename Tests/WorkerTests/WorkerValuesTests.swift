@@ -1,35 +1,8 @@
-// The small values of a worker: configuration, the state block, the mailbox.
+// The small values of a worker: the state block, the mailbox.
 import Foundation
 import Testing
 
 @testable import Worker
-
-@Suite("Configuration")
-struct WorkerConfigurationTests {
-  @Test("takes the number of threads from the flag, then TEMPER_THREADS, then Slurm, then the processors")
-  func precedence() throws {
-    let environment = ["TEMPER_THREADS": "3", "SLURM_CPUS_PER_TASK": "5"]
-    let slurm = ["SLURM_CPUS_PER_TASK": "5", "TEMPER_THREADS": ""]
-    let all = try [
-      WorkerConfiguration.threads(flag: 2, environment: environment, cores: 16),
-      WorkerConfiguration.threads(flag: nil, environment: environment, cores: 16),
-      WorkerConfiguration.threads(flag: nil, environment: slurm, cores: 16),
-      WorkerConfiguration.threads(flag: nil, environment: [:], cores: 16),
-    ]
-    #expect(all.map(\.count) == [2, 3, 5, 16])
-    #expect(all.map(\.origin) == ["--threads", "TEMPER_THREADS", "SLURM_CPUS_PER_TASK", "processors"])
-  }
-
-  @Test("names the variable whose value is no number of threads", arguments: ["0", "-1", "many", "1025", "2.5"])
-  func badThreads(text: String) {
-    let error = #expect(throws: WorkerError.self) {
-      try WorkerConfiguration.threads(flag: nil, environment: ["TEMPER_THREADS": text], cores: 4)
-    }
-    #expect(
-      error?.description == "TEMPER_THREADS: error: '\(text)' is not a number of threads\n  hint: give 1...1024")
-    #expect(error?.exitCode == 64)
-  }
-}
 
 @Suite("The state block")
 struct StateBlobTests {

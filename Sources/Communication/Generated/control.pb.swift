@@ -380,6 +380,22 @@ public nonisolated struct WireEnvelope: Sendable {
     set {body = .checkpointList(newValue)}
   }
 
+  public var probeEndpoint: WireProbeEndpoint {
+    get {
+      if case .probeEndpoint(let v)? = body {return v}
+      return WireProbeEndpoint()
+    }
+    set {body = .probeEndpoint(newValue)}
+  }
+
+  public var probeResult: WireProbeResult {
+    get {
+      if case .probeResult(let v)? = body {return v}
+      return WireProbeResult()
+    }
+    set {body = .probeResult(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -424,6 +440,8 @@ public nonisolated struct WireEnvelope: Sendable {
     case shutdown(WireShutdown)
     case listCheckpoints(WireListCheckpoints)
     case checkpointList(WireCheckpointList)
+    case probeEndpoint(WireProbeEndpoint)
+    case probeResult(WireProbeResult)
 
   }
 
@@ -1304,6 +1322,35 @@ public nonisolated struct WireShutdown: Sendable {
   public init() {}
 }
 
+/// Asks the coordinator to connect to an address of the asker's, for `temper doctor`: does the way back work?
+/// Only tcp with a port of the range that workers listen in, 20000 to 29999.
+public nonisolated struct WireProbeEndpoint: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var endpoint: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireProbeResult: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// empty when it was reached
+  public var trouble: String = String()
+
+  public var seconds: Double = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "temper"
@@ -1314,7 +1361,7 @@ nonisolated extension WireStateSource: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Envelope"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{4}\u{9}worker_hello\0\u{1}heartbeat\0\u{3}member_position\0\u{3}member_ready\0\u{3}peer_lost\0\u{3}step_progress\0\u{3}epoch_result\0\u{1}leave\0\u{3}job_finished\0\u{3}job_failed\0\u{3}log_lines\0\u{3}checkpoint_begin\0\u{3}file_piece\0\u{3}checkpoint_commit\0\u{3}fetch_piece\0\u{2}\u{10}welcome\0\u{1}refused\0\u{3}generation_begin\0\u{3}generation_sync\0\u{3}generation_start\0\u{3}generation_end\0\u{3}checkpoint_result\0\u{1}acknowledged\0\u{4}\u{d}submit_job\0\u{3}submit_result\0\u{3}list_jobs\0\u{3}job_list\0\u{3}list_workers\0\u{3}worker_list\0\u{1}watch\0\u{3}watch_event\0\u{3}fetch_logs\0\u{3}cancel_job\0\u{3}cancel_result\0\u{1}shutdown\0\u{3}list_checkpoints\0\u{3}checkpoint_list\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{4}\u{9}worker_hello\0\u{1}heartbeat\0\u{3}member_position\0\u{3}member_ready\0\u{3}peer_lost\0\u{3}step_progress\0\u{3}epoch_result\0\u{1}leave\0\u{3}job_finished\0\u{3}job_failed\0\u{3}log_lines\0\u{3}checkpoint_begin\0\u{3}file_piece\0\u{3}checkpoint_commit\0\u{3}fetch_piece\0\u{2}\u{10}welcome\0\u{1}refused\0\u{3}generation_begin\0\u{3}generation_sync\0\u{3}generation_start\0\u{3}generation_end\0\u{3}checkpoint_result\0\u{1}acknowledged\0\u{4}\u{d}submit_job\0\u{3}submit_result\0\u{3}list_jobs\0\u{3}job_list\0\u{3}list_workers\0\u{3}worker_list\0\u{1}watch\0\u{3}watch_event\0\u{3}fetch_logs\0\u{3}cancel_job\0\u{3}cancel_result\0\u{1}shutdown\0\u{3}list_checkpoints\0\u{3}checkpoint_list\0\u{4}\u{1b}probe_endpoint\0\u{3}probe_result\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1804,6 +1851,32 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.body = .checkpointList(v)
         }
       }()
+      case 100: try {
+        var v: WireProbeEndpoint?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .probeEndpoint(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .probeEndpoint(v)
+        }
+      }()
+      case 101: try {
+        var v: WireProbeResult?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .probeResult(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .probeResult(v)
+        }
+      }()
       default: break
       }
     }
@@ -1965,6 +2038,14 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .checkpointList?: try {
       guard case .checkpointList(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 73)
+    }()
+    case .probeEndpoint?: try {
+      guard case .probeEndpoint(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 100)
+    }()
+    case .probeResult?: try {
+      guard case .probeResult(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 101)
     }()
     case nil: break
     }
@@ -3951,6 +4032,71 @@ nonisolated extension WireShutdown: SwiftProtobuf.Message, SwiftProtobuf._Messag
   }
 
   public static func ==(lhs: WireShutdown, rhs: WireShutdown) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireProbeEndpoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ProbeEndpoint"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}endpoint\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.endpoint) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.endpoint.isEmpty {
+      try visitor.visitSingularStringField(value: self.endpoint, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireProbeEndpoint, rhs: WireProbeEndpoint) -> Bool {
+    if lhs.endpoint != rhs.endpoint {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireProbeResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ProbeResult"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}trouble\0\u{1}seconds\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.trouble) }()
+      case 2: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.trouble.isEmpty {
+      try visitor.visitSingularStringField(value: self.trouble, fieldNumber: 1)
+    }
+    if self.seconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireProbeResult, rhs: WireProbeResult) -> Bool {
+    if lhs.trouble != rhs.trouble {return false}
+    if lhs.seconds != rhs.seconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -132,7 +132,7 @@ final class Socket {
   }
 
   /// Ports outside the ephemeral range (32768 and up), where a connecting socket could meet itself (libzmq #4599).
-  private static let ports = 20_000..<30_000
+  private static let ports = TCPProbe.workerPorts
 
   private func bindFreePort(_ prefix: String) throws -> String {
     var port = Int.random(in: Self.ports)

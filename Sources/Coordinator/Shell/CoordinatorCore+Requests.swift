@@ -38,6 +38,7 @@ extension CoordinatorCore {
     case .listCheckpoints(let message): listCheckpoints(of: JobID(message.job), peer, request)
     case .fetchLogs(let message): fetchLogs(message, peer, request)
     case .watch(let message): watch(JobID(message.job), peer, request)
+    case .probeEndpoint(let message): probe(message, peer, request)
     case .shutdown:
       logger.info("told to shut down")
       reply(.acknowledged(WireAcknowledged()), to: peer, request)
@@ -70,6 +71,19 @@ extension CoordinatorCore {
       (lines.lines, lines.next) = JobJournal(directory: directory.job(record)).page(from: message.from)
     }
     reply(.logLines(lines), to: peer, request)
+  }
+
+  /// Connects back, off this thread: the asker wants to know whether it can be reached.
+  private func probe(_ message: WireProbeEndpoint, _ peer: PeerIdentity, _ request: UInt64) {
+    reading.async { [server] in
+      var result = WireProbeResult()
+      do {
+        result.seconds = try TCPProbe.reach(message.endpoint, ports: TCPProbe.workerPorts)
+      } catch {
+        result.trouble = (error as? CommunicationError)?.message ?? "\(error)"
+      }
+      server.send(.answering(request, .probeResult(result)), to: peer)
+    }
   }
 
   private func listCheckpoints(of job: JobID, _ peer: PeerIdentity, _ request: UInt64) {

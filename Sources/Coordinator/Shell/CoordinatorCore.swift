@@ -27,6 +27,7 @@ final class CoordinatorCore {
   var watchers: [PeerIdentity: Watcher] = [:]
   var changed: Set<JobID> = []
   private var hasFailed = false
+  private var service = ServiceWatch()
 
   private var connections: [PeerIdentity: ConnectionID] = [:]
   private var peers: [ConnectionID: PeerIdentity] = [:]
@@ -65,6 +66,7 @@ final class CoordinatorCore {
     case .tick:
       step(.tick)
       tellWatchers()
+      service.tick(at: now, status: "\(specs.count) jobs, \(peers.count) connections")
     case .posted(let value): posted(value)
     }
   }

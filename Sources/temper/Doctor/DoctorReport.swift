@@ -1,0 +1,43 @@
+// What `temper doctor` says, as text and as JSON.
+
+/// Settings and ports of a worker on this machine.
+struct DoctorReport: Encodable {
+  /// A setting.
+  struct Line: Encodable {
+    var name: String
+    var value: String
+    var origin: String
+  }
+
+  /// A way that was tried.
+  struct Port: Encodable {
+    /// "out" from this machine, "in" to it.
+    var direction: String
+    var what: String
+    var endpoint: String
+    /// nil when it was reached.
+    var trouble: String?
+    var milliseconds: Double?
+  }
+
+  var version: String
+  var instructionSet: String
+  var settings: [Line]
+  var ports: [Port]
+
+  var isHealthy: Bool { ports.allSatisfy { $0.trouble == nil } }
+
+  var text: String {
+    var settingsTable = Table([("setting", .left), ("value", .left), ("from", .left)])
+    for line in settings { settingsTable.append([line.name, line.value, line.origin]) }
+    var portsTable = Table([("way", .left), ("what", .left), ("endpoint", .left), ("", .left)])
+    for port in ports {
+      let result = port.trouble ?? "reached in \(fixed(port.milliseconds ?? 0, 1)) ms"
+      portsTable.append([port.direction, port.what, port.endpoint, result])
+    }
+    let lines =
+      ["temper \(version), kernels for \(instructionSet)", ""] + settingsTable.lines + [""] + portsTable.lines
+    let verdict = isHealthy ? "all is well" : "not all is well: a worker here would be of no use to the others"
+    return (lines + ["", verdict]).joined(separator: "\n")
+  }
+}
