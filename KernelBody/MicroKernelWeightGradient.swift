@@ -1,18 +1,34 @@
 // The inner loop of the weight gradient: 8 rows (channels of x) by 16 or 32 columns of dy in registers, over a block of
-// pixels. Sums are loaded, extended by the block and stored again, which keeps one chain of additions per weight. Per
-// pixel 2 loads, 8 broadcasts, 16 multiply-adds; register use as in MicroKernel.swift.
+// pixels. Per pixel 2 loads, 8 broadcasts, 16 multiply-adds; register use as in MicroKernel.swift. A shard's first block
+// starts from zero in registers, its last one also joins the sums with those that wait on the stack, so that small maps
+// (32 pixels per shard in the last stage) do not spend their time in loads and stores of sums.
+
+/// Where a block's sums begin and end.
+struct TileSums {
+  /// Whether this is a shard's first block of pixels; else the sums go on from memory.
+  let startFromZero: Bool
+  /// How many entries below on the stack the sums are joined with, nearest first: node = left + right. 0 but in a
+  /// shard's last block.
+  let joins: Int
+}
 
 extension WeightGradient {
-  /// tile[r, 0..<16] += sum over the block's pixels of x[channel + r] * dy[k], pixels ascending.
+  /// tile[r, 0..<16] += sum over the block's pixels of rows[pixel, r] * dy[k], pixels ascending.
+  ///
+  /// - Parameter rows: 8 of every `stagedStride` floats, [block.count, 16].
   @inline(__always)
-  func multiply16(_ block: PixelBlock, _ channel: Int, _ tile: UnsafeMutablePointer<Float>) {
+  func multiply16(
+    _ block: PixelBlock, _ rows: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>, _ sums: TileSums
+  ) {
     #if AVX512
-      var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
-      var (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
-      var gradient = block.gradient
-      var pixel = 0
-      repeat {
-        let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
+      var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      var (c4, c5, c6, c7) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      if !sums.startFromZero {
+        (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
+        (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
+      }
+      var (x, gradient) = (rows, block.gradient)
+      for _ in 0..<block.count {
         let b = load(gradient)
         c0 = fma(Floats(repeating: x[0]), b, c0)
         c1 = fma(Floats(repeating: x[1]), b, c1)
@@ -22,35 +38,53 @@ extension WeightGradient {
         c5 = fma(Floats(repeating: x[5]), b, c5)
         c6 = fma(Floats(repeating: x[6]), b, c6)
         c7 = fma(Floats(repeating: x[7]), b, c7)
+        x += stagedStride
         gradient += block.gradientStride
-        pixel += 1
-      } while pixel < block.count
-      store(c0, tile)
-      store(c1, tile + 32)
-      store(c2, tile + 64)
-      store(c3, tile + 96)
-      store(c4, tile + 128)
-      store(c5, tile + 160)
-      store(c6, tile + 192)
-      store(c7, tile + 224)
+      }
+      var place = tile
+      for _ in 0..<sums.joins {
+        place -= groupFloats
+        c0 = load(place) + c0
+        c1 = load(place + 32) + c1
+        c2 = load(place + 64) + c2
+        c3 = load(place + 96) + c3
+        c4 = load(place + 128) + c4
+        c5 = load(place + 160) + c5
+        c6 = load(place + 192) + c6
+        c7 = load(place + 224) + c7
+      }
+      store(c0, place)
+      store(c1, place + 32)
+      store(c2, place + 64)
+      store(c3, place + 96)
+      store(c4, place + 128)
+      store(c5, place + 160)
+      store(c6, place + 192)
+      store(c7, place + 224)
     #else
-      multiplyHalf(block, channel, 0, tile)
-      multiplyHalf(block, channel + 4, 0, tile + 128)
+      multiplyHalf(block, rows, 0, tile, sums)
+      multiplyHalf(block, rows + 4, 0, tile + 128, sums)
     #endif
   }
 
   /// `multiply16` for 32 columns.
   @inline(__always)
-  func multiply32(_ block: PixelBlock, _ channel: Int, _ tile: UnsafeMutablePointer<Float>) {
+  func multiply32(
+    _ block: PixelBlock, _ rows: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>, _ sums: TileSums
+  ) {
     #if AVX512
-      var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
-      var (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
-      var (d0, d1, d2, d3) = (load(tile + 16), load(tile + 48), load(tile + 80), load(tile + 112))
-      var (d4, d5, d6, d7) = (load(tile + 144), load(tile + 176), load(tile + 208), load(tile + 240))
-      var gradient = block.gradient
-      var pixel = 0
-      repeat {
-        let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
+      var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      var (c4, c5, c6, c7) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      var (d0, d1, d2, d3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      var (d4, d5, d6, d7) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      if !sums.startFromZero {
+        (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
+        (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
+        (d0, d1, d2, d3) = (load(tile + 16), load(tile + 48), load(tile + 80), load(tile + 112))
+        (d4, d5, d6, d7) = (load(tile + 144), load(tile + 176), load(tile + 208), load(tile + 240))
+      }
+      var (x, gradient) = (rows, block.gradient)
+      for _ in 0..<block.count {
         let (b, e) = (load(gradient), load(gradient + 16))
         var a = Floats(repeating: x[0])
         c0 = fma(a, b, c0)
@@ -76,30 +110,50 @@ extension WeightGradient {
         a = Floats(repeating: x[7])
         c7 = fma(a, b, c7)
         d7 = fma(a, e, d7)
+        x += stagedStride
         gradient += block.gradientStride
-        pixel += 1
-      } while pixel < block.count
-      store(c0, tile)
-      store(c1, tile + 32)
-      store(c2, tile + 64)
-      store(c3, tile + 96)
-      store(c4, tile + 128)
-      store(c5, tile + 160)
-      store(c6, tile + 192)
-      store(c7, tile + 224)
-      store(d0, tile + 16)
-      store(d1, tile + 48)
-      store(d2, tile + 80)
-      store(d3, tile + 112)
-      store(d4, tile + 144)
-      store(d5, tile + 176)
-      store(d6, tile + 208)
-      store(d7, tile + 240)
+      }
+      var place = tile
+      for _ in 0..<sums.joins {
+        place -= groupFloats
+        c0 = load(place) + c0
+        d0 = load(place + 16) + d0
+        c1 = load(place + 32) + c1
+        d1 = load(place + 48) + d1
+        c2 = load(place + 64) + c2
+        d2 = load(place + 80) + d2
+        c3 = load(place + 96) + c3
+        d3 = load(place + 112) + d3
+        c4 = load(place + 128) + c4
+        d4 = load(place + 144) + d4
+        c5 = load(place + 160) + c5
+        d5 = load(place + 176) + d5
+        c6 = load(place + 192) + c6
+        d6 = load(place + 208) + d6
+        c7 = load(place + 224) + c7
+        d7 = load(place + 240) + d7
+      }
+      store(c0, place)
+      store(d0, place + 16)
+      store(c1, place + 32)
+      store(d1, place + 48)
+      store(c2, place + 64)
+      store(d2, place + 80)
+      store(c3, place + 96)
+      store(d3, place + 112)
+      store(c4, place + 128)
+      store(d4, place + 144)
+      store(c5, place + 160)
+      store(d5, place + 176)
+      store(c6, place + 192)
+      store(d6, place + 208)
+      store(c7, place + 224)
+      store(d7, place + 240)
     #else
-      multiplyHalf(block, channel, 0, tile)
-      multiplyHalf(block, channel + 4, 0, tile + 128)
-      multiplyHalf(block, channel, 16, tile + 16)
-      multiplyHalf(block, channel + 4, 16, tile + 144)
+      multiplyHalf(block, rows, 0, tile, sums)
+      multiplyHalf(block, rows + 4, 0, tile + 128, sums)
+      multiplyHalf(block, rows, 16, tile + 16, sums)
+      multiplyHalf(block, rows + 4, 16, tile + 144, sums)
     #endif
   }
 
@@ -107,25 +161,35 @@ extension WeightGradient {
     /// Four rows of `multiply16`, with dy from column `offset`.
     @inline(__always)
     private func multiplyHalf(
-      _ block: PixelBlock, _ channel: Int, _ offset: Int, _ tile: UnsafeMutablePointer<Float>
+      _ block: PixelBlock, _ rows: UnsafePointer<Float>, _ offset: Int, _ tile: UnsafeMutablePointer<Float>,
+      _ sums: TileSums
     ) {
-      var (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
-      var gradient = block.gradient + offset
-      var pixel = 0
-      repeat {
-        let x = block.rows[pixel].assumingMemoryBound(to: Float.self) + channel
+      var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
+      if !sums.startFromZero {
+        (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
+      }
+      var (x, gradient) = (rows, block.gradient + offset)
+      for _ in 0..<block.count {
         let b = load(gradient)
         c0 = fma(Floats(repeating: x[0]), b, c0)
         c1 = fma(Floats(repeating: x[1]), b, c1)
         c2 = fma(Floats(repeating: x[2]), b, c2)
         c3 = fma(Floats(repeating: x[3]), b, c3)
+        x += stagedStride
         gradient += block.gradientStride
-        pixel += 1
-      } while pixel < block.count
-      store(c0, tile)
-      store(c1, tile + 32)
-      store(c2, tile + 64)
-      store(c3, tile + 96)
+      }
+      var place = tile
+      for _ in 0..<sums.joins {
+        place -= groupFloats
+        c0 = load(place) + c0
+        c1 = load(place + 32) + c1
+        c2 = load(place + 64) + c2
+        c3 = load(place + 96) + c3
+      }
+      store(c0, place)
+      store(c1, place + 32)
+      store(c2, place + 64)
+      store(c3, place + 96)
     }
   #endif
 }
