@@ -34,10 +34,15 @@ private func roundedToHalf(_ vector: Floats) -> Floats {
 
 extension Body {
   package static func convertToHalf(
-    _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float16>, part: Int, of parts: Int
+    _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float16>, saturating: Bool, part: Int,
+    of parts: Int
   ) {
+    let largest = Floats(repeating: saturating ? 65_504 : .infinity)
     forVectors(count: count, part: part, of: parts) { i, lanes in
-      storeHalf(load(input + i, lanes), output + i, lanes)
+      let x = load(input + i, lanes)
+      storeHalf(
+        x.replacing(with: largest, where: x .> largest).replacing(with: -largest, where: x .< -largest), output + i,
+        lanes)
     }
   }
 

@@ -4,8 +4,8 @@ internal import KernelsInterface
 
 /// The tiles of 8 pixels and panels of 16 channels that a part computes.
 ///
-/// Pixels are split when there are enough, so that a thread reads what it wrote in the layer before; otherwise channels
-/// are.
+/// Pixels are split when there are enough, so that a part reads its own pixels only; otherwise channels are, so that the
+/// weights, by then megabytes, are read once by all parts together and not once by each.
 struct TileShares {
   let tiles: Range<Int>
   let panels: Range<Int>
@@ -13,7 +13,7 @@ struct TileShares {
   @inline(__always)
   init(pixels: Int, channels: Int, part: Int, of parts: Int) {
     let (tileCount, panelCount) = ((pixels + tileRows - 1) / tileRows, (channels + 15) / 16)
-    if tileCount >= 4 * parts || panelCount < 2 * parts {
+    if tileCount >= 32 * parts || panelCount < 2 * parts {
       tiles = share(tileCount, part: part, of: parts)
       panels = 0..<panelCount
     } else {

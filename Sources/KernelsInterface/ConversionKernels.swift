@@ -1,10 +1,11 @@
 // Float16 storage.
 
-/// Conversions between float and half, rounding to nearest even; values beyond 65,504 become infinite.
+/// Conversions between float and half, rounding to nearest even; values beyond 65,504 become infinite unless said otherwise.
 public protocol ConversionKernels {
-  /// output = Float16(input).
+  /// output = Float16(input); with `saturating`, of input clamped to -65,504...65,504 first. NaN stays NaN.
   static func convertToHalf(
-    _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float16>, part: Int, of parts: Int)
+    _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float16>, saturating: Bool, part: Int,
+    of parts: Int)
 
   /// output = Float(input), exact.
   static func convertToFloat(

@@ -96,7 +96,8 @@ struct ElementwiseTests {
       let halves = Buffer<Float16>(repeating: 7, count: count)
       let output = Buffer<Float>(repeating: 7, count: count)
       for part in 0..<parts {
-        kernels.convertToHalf(input.constant, count: count, output: halves.pointer, part: part, of: parts)
+        kernels.convertToHalf(
+          input.constant, count: count, output: halves.pointer, saturating: false, part: part, of: parts)
       }
       for part in 0..<parts {
         kernels.convertToFloat(halves.constant, count: count, output: output.pointer, part: part, of: parts)
@@ -106,5 +107,11 @@ struct ElementwiseTests {
     }
     #expect(bits(rounded) == bits(through))
     for (x, y) in zip(input.values, rounded) { #expect(x.isNaN ? y.isNaN : y == Float(Float16(x))) }
+    let saturated = Buffer<Float16>(repeating: 7, count: count)
+    kernels.convertToHalf(
+      input.constant, count: count, output: saturated.pointer, saturating: true, part: 0, of: 1)
+    for (x, y) in zip(input.values, saturated.values) {
+      #expect(x.isNaN ? y.isNaN : y == Float16(min(max(x, -65504), 65504)))
+    }
   }
 }

@@ -1,16 +1,25 @@
 // A model lowered to a list of stages with planned memory: what an executor runs.
 // A stage is one parallel region, a closure over tensors made once; running a program is a loop over stages.
 
+/// Into how many parts a stage is cut; threads take one part after the other.
+enum StageSplit {
+  /// Too little work to be worth waking threads: the caller runs it alone as part 0 of 1.
+  case serial
+  /// Several parts per thread, so that a thread that was held up gets fewer of them; one part with a single thread.
+  case perThread(Int)
+  /// A number of parts that does not depend on the threads.
+  case fixed(Int)
+}
+
 /// One parallel region of a program.
 struct Stage {
   /// What it does, "layer1.0.conv1 forward".
   let label: String
   /// What its time counts as.
   let part: StepPart
-  /// Does share `part` of `parts` of the work.
-  let work: (_ part: Int, _ parts: Int) -> Void
-  /// Too little work to be worth waking threads: the caller runs it alone as part 0 of 1.
-  let isSerial: Bool
+  let split: StageSplit
+  /// Does one part of the work.
+  let work: (TaskShare) -> Void
   /// Whether its threads note the time of several parts.
   var notesParts = false
 }
@@ -32,10 +41,11 @@ struct Program {
 
   /// Runs one stage.
   func run(stage index: Int, on pool: ThreadPool) {
-    if stages[index].isSerial {
-      stages[index].work(0, 1)
-    } else {
-      pool.run(stages[index].work)
+    switch stages[index].split {
+    case .serial: stages[index].work(.whole)
+    case .perThread(let parts):
+      pool.run(parts: pool.threadCount == 1 ? 1 : parts * pool.threadCount, stages[index].work)
+    case .fixed(let parts): pool.run(parts: parts, stages[index].work)
     }
     guard let profile = profileSlot.profile else { return }
     if stages[index].notesParts {

@@ -49,8 +49,8 @@ struct ProgramBuilder {
     self.threadCount = threadCount
   }
 
-  /// Whether each thread takes whole shards; else every shardwise step is a stage that all threads share.
-  private var threadsTakeShards: Bool { shardCount.isMultiple(of: threadCount) }
+  /// Whether threads take whole shards; else every shardwise step is a stage that all threads share.
+  private var threadsTakeShards: Bool { shardCount >= threadCount }
   /// Into how many parts a shard's work is cut.
   var partsPerShard: Int { threadsTakeShards ? 1 : threadCount }
 
@@ -82,18 +82,20 @@ struct ProgramBuilder {
   /// - Parameters:
   ///   - using: every transient tensor that `work` reads or writes; this decides how long its memory is its own.
   ///   - completing: elements of the sum vector that are final afterwards.
+  ///   - partsPerThread: into how many parts the work is cut for each thread.
   mutating func emit(
-    _ label: String, using: [Tensor], completing: [Range<Int>] = [],
+    _ label: String, using: [Tensor], completing: [Range<Int>] = [], partsPerThread: Int = 4,
     _ work: @escaping (_ part: Int, _ parts: Int) -> Void
   ) {
     flush()
-    append(Stage(label: label, part: part, work: work, isSerial: false), using, completing)
+    let stage = Stage(label: label, part: part, split: .perThread(partsPerThread), work: { work($0.part, $0.parts) })
+    append(stage, using, completing)
   }
 
   /// Appends a stage that the caller runs alone.
   mutating func emitSerial(_ label: String, using: [Tensor], _ work: @escaping () -> Void) {
     flush()
-    append(Stage(label: label, part: part, work: { _, _ in work() }, isSerial: true), using, [])
+    append(Stage(label: label, part: part, split: .serial, work: { _ in work() }), using, [])
   }
 
   /// Appends work that needs only the shards it is given, and of other tensors only what earlier shardwise steps made of them.
@@ -116,31 +118,31 @@ struct ProgramBuilder {
       // Nothing to run before what is deferred.
     } else if threadsTakeShards {
       let label = steps.map(\.label).joined(separator: ", ")
-      let work = { (part: Int, parts: Int) in
+      let work = { (share: TaskShare) in
         let profile = slot.profile
-        profile?.begin(thread: part)
-        for shard in shardCount * part / parts..<shardCount * (part + 1) / parts {
-          for step in steps {
-            step.work(ShardShare(shards: shard..<shard + 1, part: 0, parts: 1, thread: part))
-            profile?.note(step.part, thread: part)
-          }
+        profile?.begin(thread: share.thread)
+        for step in steps {
+          step.work(ShardShare(shards: share.part..<share.part + 1, part: 0, parts: 1, thread: share.thread))
+          profile?.note(step.part, thread: share.thread)
         }
       }
       shardStages.append((stages.count, pendingTensors))
       append(
-        Stage(label: label, part: steps[0].part, work: work, isSerial: false, notesParts: true), pendingTensors, [])
+        Stage(label: label, part: steps[0].part, split: .fixed(shardCount), work: work, notesParts: true),
+        pendingTensors, [])
     } else {
       for step in steps {
-        let work = { (part: Int, parts: Int) in
-          step.work(ShardShare(shards: 0..<shardCount, part: part, parts: parts))
+        let work = { (share: TaskShare) in
+          step.work(ShardShare(shards: 0..<shardCount, part: share.part, parts: share.parts))
         }
-        append(Stage(label: step.label, part: step.part, work: work, isSerial: false), pendingTensors, [])
+        append(
+          Stage(label: step.label, part: step.part, split: .fixed(threadCount), work: work), pendingTensors, [])
       }
     }
     for stage in deferred {
       let work = stage.work
       append(
-        Stage(label: stage.label, part: stage.part, work: { _, _ in work() }, isSerial: true), stage.tensors,
+        Stage(label: stage.label, part: stage.part, split: .serial, work: { _ in work() }), stage.tensors,
         stage.completing)
     }
     (pending, pendingTensors, deferred) = ([], [], [])

@@ -33,7 +33,8 @@ extension TrainingLowering {
     let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, localPieces)
     let input = backwardFloat(fused.sources[0])
     builder.emit(
-      "\(fused.node.name) weight gradient", using: [input, gradient], completing: [layer.weightEntry.range]
+      "\(fused.node.name) weight gradient", using: [input, gradient], completing: [layer.weightEntry.range],
+      partsPerThread: 2
     ) { part, parts in
       kernels.convolveWeightGradient(
         plan, samplesPerShard: samplesPerShard, pieces: pieces.buffer, input: input.floats,

@@ -13,17 +13,23 @@ extension TrainingLowering {
     return tensor
   }
 
-  /// Ends the computation of a value: in fp16 rounds it, and keeps the halves if the backward pass reads them.
+  /// Ends the computation of a value: keeps it as halves if the backward pass reads it, in fp16 and in the quantized phase,
+  /// and rounds it in fp16.
+  ///
+  /// In the quantized phase the forward pass is exact; what BatchNorm's gradient reads of its input is rounded to 11 bits.
   mutating func finishForward(_ value: Value) {
-    guard precision == .fp16, let float = value.float else { return }
+    guard let float = value.float, precision == .fp16 || (precision == .quantized && value.isKept) else { return }
     let perShard = value.countPerShard
+    let rounds = precision == .fp16
     guard value.isKept else { return emitRounding("\(value.node.name) round", float, perShard: perShard) }
     let half = builder.tensor("\(value.node.name) half", Float16.self, count: value.count)
     value.half = half
-    builder.emitShardwise("\(value.node.name) round", using: [float, half]) { share in
+    builder.emitShardwise("\(value.node.name) \(rounds ? "round" : "keep")", using: [float, half]) { share in
       let (floats, halves) = (float.floats(share), half.halves + share.start(perShard))
       forEachBlock(of: share.count(perShard), part: share.part, parts: share.parts) { start, count in
-        kernels.convertToHalf(floats + start, count: count, output: halves + start, part: 0, of: 1)
+        kernels.convertToHalf(
+          floats + start, count: count, output: halves + start, saturating: !rounds, part: 0, of: 1)
+        guard rounds else { return }
         kernels.convertToFloat(halves + start, count: count, output: floats + start, part: 0, of: 1)
       }
     }

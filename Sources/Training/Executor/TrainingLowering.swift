@@ -5,7 +5,8 @@
 //   fp16       a Float tensor rounded to half while the forward pass needs it, a Float16 tensor until the backward pass widens
 //              it again. Only values that the backward pass reads are kept.
 //   quantized  fake-quantized values are int8 and a mask of one bit per element, which serves the ReLU in front as well; other
-//              values as in fp32.
+//              values are Float until the forward pass has used them, and kept as Float16 (saturating) for the backward pass:
+//              BatchNorm's input, whose rounding reaches nothing but the gradient's correction terms.
 // Gradients are Float tensors (rounded to half in fp16) that live from their first contribution to their last use. A
 // contribution that nobody else needs is handed over, not copied: the gradient of a residual add becomes that of its identity.
 
@@ -40,7 +41,7 @@ struct TrainingLowering {
     let countPerShard: Int
     /// Its numbers during the forward pass.
     var float: Tensor?
-    /// What is kept in fp16.
+    /// What is kept in fp16, and of values that are not fake-quantized in the quantized phase.
     var half: Tensor?
     /// What is kept of a fake-quantized value; the mask of every shard starts a new word.
     var int8: Tensor?

@@ -19,9 +19,9 @@ final class StateUpdate {
   private let batchNormMomentum: Float
   private let finiteParts: UnsafeMutablePointer<Bool>
   private var task: Task?
-  private var checkWork: ((Int, Int) -> Void) = { _, _ in }
-  private var updateWork: ((Int, Int) -> Void) = { _, _ in }
-  private var averageWork: ((Int, Int) -> Void) = { _, _ in }
+  private var checkWork: (TaskShare) -> Void = { _ in }
+  private var updateWork: (TaskShare) -> Void = { _ in }
+  private var averageWork: (TaskShare) -> Void = { _ in }
 
   init(plan: JobPlan, pool: ThreadPool) {
     self.plan = plan
@@ -31,9 +31,9 @@ final class StateUpdate {
     finiteParts = .allocate(capacity: pool.threadCount)
     finiteParts.initialize(repeating: true, count: pool.threadCount)
     // Made once: a closure per step would be an allocation per step.
-    checkWork = { [unowned self] part, parts in checkFinite(part: part, of: parts) }
-    updateWork = { [unowned self] part, parts in updateWeights(part: part, of: parts) }
-    averageWork = { [unowned self] part, parts in updateAverage(part: part, of: parts) }
+    checkWork = { [unowned self] in checkFinite(part: $0.part, of: $0.parts) }
+    updateWork = { [unowned self] in updateWeights(part: $0.part, of: $0.parts) }
+    averageWork = { [unowned self] in updateAverage(part: $0.part, of: $0.parts) }
   }
 
   deinit { finiteParts.deallocate() }
@@ -49,7 +49,7 @@ final class StateUpdate {
       buffers: buffers, state: state,
       step: Optimizer.Step(learningRate: learningRate, update: state.updates + 1, gradientScale: 1 / lossScale))
     defer { task = nil }
-    pool.run(checkWork)
+    pool.run(parts: pool.threadCount, checkWork)
     var isFinite = true
     for part in 0..<pool.threadCount { isFinite = isFinite && finiteParts[part] }
     var nextLossScale = state.lossScale
@@ -62,9 +62,9 @@ final class StateUpdate {
     }
 
     if isFinite {
-      pool.run(updateWork)
+      pool.run(parts: pool.threadCount, updateWork)
       if !phase.batchNormIsFrozen { updateStatistics(buffers, state) }
-      if state.average != nil { pool.run(averageWork) }
+      if state.average != nil { pool.run(parts: pool.threadCount, averageWork) }
       if phase.precision == .quantized {
         if !phase.observersAreFrozen { buffers.observe(buffers.maxima.pointer, plan: plan) }
         for index in state.observers.indices { state.observers[index] = buffers.observers[index] }

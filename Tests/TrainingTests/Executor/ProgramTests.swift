@@ -37,7 +37,7 @@ struct ProgramTests {
 
   @Test("consecutive shardwise steps are one stage when threads can take whole shards, else one each")
   func shardwiseSteps() {
-    for (threads, stageCount) in [(1, 3), (2, 3), (3, 4), (4, 3)] {
+    for (threads, stageCount) in [(1, 3), (2, 3), (3, 3), (4, 3), (5, 4)] {
       var builder = ProgramBuilder(shardCount: 4, threadCount: threads)
       let local = builder.shardFloats("local", perShard: 1_000)
       let kept = builder.shardFloats("kept", perShard: 1_000)
