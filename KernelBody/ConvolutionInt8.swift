@@ -62,13 +62,16 @@ extension Body {
         let target = packed + (panel * taps + tap) * tapSize
         let lanes = min(16, outputs - panel * 16)
         #if VNNI
-          let bytes = target.assumingMemoryBound(to: UInt8.self)
-          for c in 0..<((channels + 3) / 4 * 4) {
-            for lane in 0..<16 {
-              let real = c < channels && lane < lanes
-              bytes[c / 4 * 64 + lane * 4 + c % 4] =
-                real ? UInt8(bitPattern: source[c * outputs + lane]) ^ 0x80 : 0
+          for c in stride(from: 0, to: channels, by: 4) {
+            // Four rows of 16 bytes become 16 words of four; 0 where there is no channel, 128 where the weight is 0.
+            var words = Integers.zero
+            for index in 0..<min(4, channels - c) {
+              let row = temper_widen_int8(load(source + (c + index) * outputs, lanes))
+              words |=
+                ((row ^ Integers(repeating: 128)) & Integers(repeating: 255)) &<< Integers(repeating: Int32(8 * index))
             }
+            for lane in lanes..<16 { words[lane] = 0 }
+            (target + c * 16).storeBytes(of: words, as: Integers.self)
           }
         #else
           let words = target.assumingMemoryBound(to: Int16.self)

@@ -108,14 +108,15 @@ extension Body {
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, output: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int
   ) {
-    forVectors(share(channels, alignment: 16, part: part, of: parts)) { k, lanes in
-      var largest = Floats.zero
-      for row in 0..<rows {
+    let range = share(channels, alignment: 16, part: part, of: parts)
+    forVectors(range) { k, lanes in store(.zero, output + k, lanes) }
+    for row in 0..<rows {
+      forVectors(range) { k, lanes in
         let x = load(weights + row * channels + k, lanes)
         let magnitude = x.replacing(with: -x, where: x .< 0)
-        largest = largest.replacing(with: magnitude, where: magnitude .> largest)
+        let largest = load(output + k, lanes)
+        store(largest.replacing(with: magnitude, where: magnitude .> largest), output + k, lanes)
       }
-      store(largest, output + k, lanes)
     }
   }
 
@@ -124,6 +125,17 @@ extension Body {
     lowest: Int32, output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int
   ) {
     let (lowest, limit) = (Integers(repeating: lowest), Integers(repeating: limit))
+    if channels % 16 == 0 {
+      for row in share(rows, alignment: 4, part: part, of: parts) {
+        forVectors(0..<channels) { k, _ in
+          let i = row * channels + k
+          let (values, bits) = quantized(load(weights + i) * load(inverseScales + k), lowest, limit)
+          store(values, output + i, 16)
+          if let mask { mask[i / 16] = bits }
+        }
+      }
+      return
+    }
     forVectors(count: rows * channels, part: part, of: parts) { i, lanes in
       let channel = i % channels
       var scales = Floats.zero
