@@ -78,7 +78,7 @@ final class ConvolutionWork {
       for kind in Kind.allCases {
         guard let call = work[kind] else { continue }
         let start = ContinuousClock.now
-        pool.run(call)
+        pool.run(parts: pool.threadCount) { call($0.part, $0.parts) }
         let elapsed = start.duration(to: .now)
         if repetition > 0 { milliseconds[kind, default: []].append(elapsed.milliseconds) }
       }

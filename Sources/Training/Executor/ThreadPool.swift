@@ -15,12 +15,13 @@ import Synchronization
 #endif
 
 /// One part of a task.
-struct TaskShare {
-  /// Share `part` of `parts` of the work.
-  let part: Int
-  let parts: Int
+public struct TaskShare: Sendable {
+  /// Which part of the work.
+  public let part: Int
+  /// Into how many parts the work is cut.
+  public let parts: Int
   /// The thread that does it.
-  let thread: Int
+  public let thread: Int
 
   /// All of it, on the caller.
   static let whole = TaskShare(part: 0, parts: 1, thread: 0)
@@ -67,7 +68,7 @@ public final class ThreadPool {
   /// - Parameters:
   ///   - parts: into how many parts the work is cut, at least 1.
   ///   - task: keep it and pass the same closure again, or let it capture nothing: a new closure context is an allocation.
-  func run(parts: Int, _ task: @escaping (TaskShare) -> Void) {
+  public func run(parts: Int, _ task: @escaping (TaskShare) -> Void) {
     guard threadCount > 1, parts > 1 else {
       for part in 0..<parts { task(TaskShare(part: part, parts: parts, thread: 0)) }
       return
