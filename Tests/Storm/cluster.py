@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -40,6 +41,10 @@ checkpoint: {{everyEpochs: 1, everySteps: {every}, keep: 3}}
 evaluation: {{batchSize: 64, everyEpochs: {evaluate}}}
 cluster: {{joinWindowMilliseconds: 200}}
 """
+
+
+# Told to end, the tests clean up as after any failure.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Failure(Exception):

@@ -24,7 +24,8 @@ def lab(*arguments):
 
 def newest(cluster):
     """(generation, step) of the newest progress."""
-    lines = (cluster.runs / "jobs/1-tiny/metrics.jsonl").read_text().splitlines()[-20:]
+    path = cluster.runs / "jobs/1-tiny/metrics.jsonl"
+    lines = path.read_text().splitlines()[-20:] if path.exists() else []
     steps = [record for record in map(json.loads, lines) if record.get("kind") == "step"]
     return (steps[-1]["generation"], steps[-1]["step"]) if steps else (0, 0)
 
