@@ -37,12 +37,16 @@ extension Body {
     _ input: UnsafePointer<Float>, count: Int, output: UnsafeMutablePointer<Float16>, saturating: Bool, part: Int,
     of parts: Int
   ) {
-    let largest = Floats(repeating: saturating ? 65_504 : .infinity)
+    guard saturating else {
+      return forVectors(count: count, part: part, of: parts) { i, lanes in
+        storeHalf(load(input + i, lanes), output + i, lanes)
+      }
+    }
+    let largest = Floats(repeating: 65_504)
     forVectors(count: count, part: part, of: parts) { i, lanes in
       let x = load(input + i, lanes)
-      storeHalf(
-        x.replacing(with: largest, where: x .> largest).replacing(with: -largest, where: x .< -largest), output + i,
-        lanes)
+      let bounded = x.replacing(with: largest, where: x .> largest)
+      storeHalf(bounded.replacing(with: -largest, where: bounded .< -largest), output + i, lanes)
     }
   }
 

@@ -7,8 +7,9 @@
 struct TileSums {
   /// Whether this is a shard's first block of pixels; else the sums go on from memory.
   let startFromZero: Bool
-  /// How many entries below on the stack the sums are joined with, nearest first: node = left + right. 0 but in a
-  /// shard's last block.
+  /// How many entries below on the stack the sums are joined with, nearest first: node = left + right.
+  ///
+  /// 0 but in a shard's last block.
   let joins: Int
 }
 

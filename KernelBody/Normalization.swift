@@ -83,18 +83,26 @@ extension Body {
       var row = 0
       while row < rowsPerShard {
         let count = min(blockRows, rowsPerShard - row)
-        forVectors(range) { k, lanes in
+        @inline(__always)
+        func add(_ k: Int, _ lanes: Int) {
           let first = rows + row * channels + k
           let sum = blockSum(count, stride: channels) { load(first + $0, lanes) }
           store(load(means + k, lanes) + sum, means + k, lanes)
         }
+        var k = range.lowerBound
+        while k + 16 <= range.upperBound {
+          add(k, 16)
+          k += 16
+        }
+        if k < range.upperBound { add(k, range.upperBound - k) }
         row += blockRows
       }
       forVectors(range) { k, lanes in store(load(means + k, lanes) / divisor, means + k, lanes) }
       row = 0
       while row < rowsPerShard {
         let count = min(blockRows, rowsPerShard - row)
-        forVectors(range) { k, lanes in
+        @inline(__always)
+        func add(_ k: Int, _ lanes: Int) {
           let first = rows + row * channels + k
           let center = load(means + k, lanes)
           let sum = blockSum(count, stride: channels) { offset in
@@ -103,6 +111,12 @@ extension Body {
           }
           store(load(variances + k, lanes) + sum, variances + k, lanes)
         }
+        var k = range.lowerBound
+        while k + 16 <= range.upperBound {
+          add(k, 16)
+          k += 16
+        }
+        if k < range.upperBound { add(k, range.upperBound - k) }
         row += blockRows
       }
       forVectors(range) { k, lanes in store(load(variances + k, lanes) / divisor, variances + k, lanes) }

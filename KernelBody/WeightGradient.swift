@@ -8,7 +8,9 @@
 
 package import KernelsInterface
 
-/// Tiles worked on together, at most `groupColumns` side by side, and the floats they take: 64 KB. A group reads 128
+/// Tiles worked on together, at most `groupColumns` side by side, and the floats they take: 64 KB.
+///
+/// A group reads 128
 /// rows and 128 columns of every pixel for 128 x 128 multiply-adds, which the third-level cache can feed; groups of 16
 /// tiles ran at half the speed.
 private let groupTiles = 64

@@ -81,7 +81,9 @@ private struct NetworkGolden: Decodable, CustomTestStringConvertible {
     }
   }
 
-  /// The same of gradients. quantized: BatchNorm's input is kept as Float16, so each normalized value that the gradient reads
+  /// The same of gradients.
+  ///
+  /// quantized: BatchNorm's input is kept as Float16, so each normalized value that the gradient reads
   /// is off by up to 2^-11 of itself; norms over a tensor average that.
   var gradientTolerance: Double { precision == .quantized ? 0x1p-11 : tolerance }
 }
