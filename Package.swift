@@ -131,7 +131,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
     .testTarget(
-      name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "Graph", "JobSpec"], swiftSettings: strict),
+      name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "Graph", "JobSpec", "Kernels"],
+      swiftSettings: strict),
   ] + levels,
   swiftLanguageModes: [.v6]
 )
