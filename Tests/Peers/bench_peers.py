@@ -62,7 +62,10 @@ def bench_steps(options: argparse.Namespace, clock: Clock, size: int, batch: int
             series.begin_round()
             for variant, peer in list(servers.items()):
                 try:
-                    series.add(f"PyTorch {variant}", peer.measure(variant, options.repetitions, clock.limit(60)))
+                    # The first answer of a process takes longer: it loads PyTorch.
+                    milliseconds = peer.measure(variant, options.repetitions, clock.limit(60 if turn else 120))
+                    series.add(f"PyTorch {variant}", milliseconds)
+                    note(f"  {variant}: {milliseconds:.0f} ms")
                 except Refused as refusal:
                     series.refuse(f"PyTorch {variant}", str(refusal))
                     del servers[variant]
