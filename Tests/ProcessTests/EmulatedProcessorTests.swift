@@ -12,7 +12,7 @@ struct EmulatedProcessorTests {
   /// Haswell: AVX2, FMA and F16C, nothing newer.
   private static let haswell = [emulator, "-cpu", "Haswell"]
 
-  /// TinyJob in two epochs of two steps, the second quantized: emulation is a hundred times slower. It waits for all workers.
+  /// TinyJob in two epochs of two steps, the second quantized, because emulation is slow; with the workers that it waits for.
   private static func spec(workers: Int) -> String {
     TinyJob.spec(epochs: 2, startEpoch: 2, trainCount: 32, minimumWorkers: workers)
       .replacingOccurrences(of: "batchSize: 32", with: "batchSize: 16")
