@@ -15,6 +15,9 @@
 SHELL := /bin/bash
 # One build serves `run` and `test`: testable imports are on, and the tests are built, in both (Docs/Decisions/0001).
 SWIFT_FLAGS := -c release -Xswiftc -enable-testing
+# Without what make adds to the environment: where that differs, SwiftPM compiles everything again.
+BUILD := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KILLS -u ARGUMENTS -u JOB -u WORKERS -u HOSTS -u RATE \
+  -u PEERS_VENV swift build $(SWIFT_FLAGS) --build-tests
 BIN := .build/release
 PYTHON := .venv/bin/python
 # A virtual environment with PyTorch; set it to one that is there already to save a download of some gigabytes.
@@ -32,7 +35,7 @@ run: build
 	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
 
 build: packages
-	swift build $(SWIFT_FLAGS) --build-tests
+	$(BUILD)
 
 test: unit-test process-test
 
