@@ -11,6 +11,7 @@ public enum TCPProbe {
   /// Connects to `tcp://HOST:PORT` and hangs up; returns the seconds that it took.
   ///
   /// - Parameters:
+  ///   - endpoint: `tcp://HOST:PORT`.
   ///   - ports: others are refused, so that whoever may ask for a probe cannot look around with it.
   ///   - timeout: for the connection, not for looking up the name.
   /// - Throws: `badEndpoint`, or `unreachable` saying why: refused, no route, no answer.

@@ -23,7 +23,9 @@ import onnxruntime
 import safetensors.numpy
 
 DATA = pathlib.Path("/usr/share/datasets/fashion-mnist")
-LIMIT = 0.001
+# Q/DQ computed as the model says is what is promised. onnxruntime's own fusions round biases and sums in another way; after
+# one quantized epoch many samples are close calls, so their limit is wider (of the whole job's model 6 labels differ).
+LIMITS = {"as written": 0.001, "fused": 0.003}
 
 
 def read_idx(name: str, header: int) -> numpy.ndarray:
@@ -50,6 +52,15 @@ def quantized_inputs(model: onnx.ModelProto) -> tuple[int, int]:
         all(name in producers and producers[name].op_type == "DequantizeLinear" for name in node.input[:2])
         for node in convolutions)
     return len(convolutions), full
+
+
+def onnxruntime_labels(path, inputs, level):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    logits = [session.run(None, {name: inputs[i:i + 500]})[0] for i in range(0, len(inputs), 500)]
+    return numpy.concatenate(logits).argmax(1)
 
 
 def main() -> None:
@@ -89,19 +100,22 @@ def main() -> None:
         mean = numpy.float32(json.loads(properties["mean"])[0])
         deviation = numpy.float32(json.loads(properties["deviation"])[0])
         inputs = (pixels - mean) * (numpy.float32(1) / deviation)
-        session = onnxruntime.InferenceSession(str(model_path), providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        logits = numpy.concatenate([session.run(None, {name: inputs[i:i + 500]})[0] for i in range(0, len(inputs), 500)])
+        theirs = {
+            "as written": onnxruntime_labels(model_path, inputs, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
+            "fused": onnxruntime_labels(model_path, inputs, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL),
+        }
 
         with open(predictions_path) as file:
             rows = list(csv.DictReader(file))
         require(len(rows) == len(labels), f"{len(rows)} predictions for {len(labels)} samples")
         ours = numpy.array([int(row["int8"]) for row in rows])
         require(all(int(row["label"]) == label for row, label in zip(rows, labels)), "the labels are those of the set")
-        theirs = logits.argmax(1)
-        differing = int((ours != theirs).sum())
-        print(f"accuracy: Temper {(ours == labels).mean():.4f}, onnxruntime {onnxruntime.__version__} {(theirs == labels).mean():.4f}")
-        require(differing / len(labels) < LIMIT, f"labels differ on {differing} of {len(labels)} samples (limit {LIMIT:.1%})")
+        print(f"accuracy: Temper {(ours == labels).mean():.4f}")
+        for way, limit in LIMITS.items():
+            differing = int((ours != theirs[way]).sum())
+            print(f"accuracy: onnxruntime {onnxruntime.__version__}, {way}, {(theirs[way] == labels).mean():.4f}")
+            require(differing / len(labels) < limit,
+                    f"labels differ on {differing} of {len(labels)} samples, Q/DQ {way} (limit {limit:.1%})")
     print("parity holds")
 
 

@@ -270,6 +270,7 @@ def main():
     text = report(runs)
     print("\n" + text)
     if options.result:
+        options.result.parent.mkdir(parents=True, exist_ok=True)
         options.result.write_text(text)
     print(f"{killed(runs)} kills in {len(runs)} runs, one SHA-256")
     return 0
