@@ -13,6 +13,7 @@ public final class ClusterReducer: Reducer {
   /// Prepares a formed mesh.
   ///
   /// - Parameters:
+  ///   - mesh: of the generation, formed.
   ///   - plan: what a step reduces, the same on all ranks.
   ///   - ranges: the virtual shards by rank.
   ///   - shardCount: V.
