@@ -89,12 +89,7 @@ extension Body {
           let sum = blockSum(count, stride: channels) { load(first + $0, lanes) }
           store(load(means + k, lanes) + sum, means + k, lanes)
         }
-        var k = range.lowerBound
-        while k + 16 <= range.upperBound {
-          add(k, 16)
-          k += 16
-        }
-        if k < range.upperBound { add(k, range.upperBound - k) }
+        forVectors(range, whole: { add($0, 16) }, tail: { add($0, $1) })
         row += blockRows
       }
       forVectors(range) { k, lanes in store(load(means + k, lanes) / divisor, means + k, lanes) }
@@ -111,12 +106,7 @@ extension Body {
           }
           store(load(variances + k, lanes) + sum, variances + k, lanes)
         }
-        var k = range.lowerBound
-        while k + 16 <= range.upperBound {
-          add(k, 16)
-          k += 16
-        }
-        if k < range.upperBound { add(k, range.upperBound - k) }
+        forVectors(range, whole: { add($0, 16) }, tail: { add($0, $1) })
         row += blockRows
       }
       forVectors(range) { k, lanes in store(load(variances + k, lanes) / divisor, variances + k, lanes) }

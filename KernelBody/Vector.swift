@@ -31,6 +31,19 @@ func forVectors(_ range: Range<Int>, _ body: (Int, Int) -> Void) {
   if index < range.upperBound { body(index, range.upperBound - index) }
 }
 
+/// `forVectors` for larger bodies: give the same function twice, `whole` for all lanes and `tail` for the rest.
+///
+/// A body that stands in one place twice is left by the compiler as a function that is called for every vector.
+@inline(__always)
+func forVectors(_ range: Range<Int>, whole: (Int) -> Void, tail: (Int, Int) -> Void) {
+  var index = range.lowerBound
+  while index + 16 <= range.upperBound {
+    whole(index)
+    index += 16
+  }
+  if index < range.upperBound { tail(index, range.upperBound - index) }
+}
+
 /// `forVectors` over this part's share of [count] elements, cut at multiples of 64 (cache lines of any element size).
 @inline(__always)
 func forVectors(count: Int, part: Int, of parts: Int, _ body: (Int, Int) -> Void) {

@@ -176,25 +176,27 @@ extension WeightGradient {
           tap = rowTap
         }
         if index == 0 && tiles == 2 && channel + stagedStride <= channels {
-          copyRows(block, channel, SIMD16<Float>.self, to: stagedRows)
+          copyRows(block, channel, tiles: 2, to: stagedRows)
           break
         }
-        copyRows(block, channel, SIMD8<Float>.self, to: stagedRows + index * tileRows)
+        copyRows(block, channel, tiles: 1, to: stagedRows + index * tileRows)
       }
     } else {
       for index in 0..<tiles { stageSingleRows(block, (group + index) * tileRows, to: stagedRows + index * tileRows) }
     }
   }
 
-  /// Copies a vector of channels of every pixel.
+  /// Copies 8 channels of every pixel for each of one or two tiles.
   @inline(__always)
-  private func copyRows<Vector: SIMD>(
-    _ block: PixelBlock, _ channel: Int, _: Vector.Type, to target: UnsafeMutablePointer<Float>
-  ) {
+  private func copyRows(_ block: PixelBlock, _ channel: Int, tiles: Int, to target: UnsafeMutablePointer<Float>) {
     let target = UnsafeMutableRawPointer(target)
     for pixel in 0..<block.count {
-      let vector = (block.rows[pixel] + channel * 4).loadUnaligned(as: Vector.self)
-      (target + pixel * stagedStride * 4).storeBytes(of: vector, as: Vector.self)
+      let (row, place) = (block.rows[pixel] + channel * 4, target + pixel * stagedStride * 4)
+      if tiles == 2 {
+        place.storeBytes(of: row.loadUnaligned(as: Floats.self), as: Floats.self)
+      } else {
+        place.storeBytes(of: row.loadUnaligned(as: SIMD8<Float>.self), as: SIMD8<Float>.self)
+      }
     }
   }
 
