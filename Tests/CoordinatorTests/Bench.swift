@@ -94,9 +94,9 @@ struct Bench {
       committedStep: step)
   }
 
-  /// A worker by hand.
-  mutating func hello(_ number: UInt64, stamp: Stamp? = nil, step: UInt64 = 0) {
-    send(.hello(ConnectionID(number), Self.introduction(number, stamp: stamp, step: step)))
+  /// A worker by hand, on its first connection or (with the number that it had on that) on a later one.
+  mutating func hello(_ number: UInt64, introduction: UInt64? = nil, stamp: Stamp? = nil, step: UInt64 = 0) {
+    send(.hello(ConnectionID(number), Self.introduction(introduction ?? number, stamp: stamp, step: step)))
   }
 
   /// A worker that does what it is told.

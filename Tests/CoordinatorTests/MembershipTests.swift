@@ -103,6 +103,31 @@ import Testing
     #expect(bench.generations.count == 1)
   }
 
+  @Test(
+    "members whose connections broke while the coordinator was away have five seconds to return to their generation")
+  func connectionsBrokenMeanwhile() {
+    var (bench, _) = training()
+    bench.now = bench.now + .seconds(30)
+    for number: UInt64 in [1, 2] { bench.send(.disconnected(ConnectionID(number))) }
+    bench.wait(.seconds(4))
+    for number: UInt64 in [1, 2] { bench.hello(10 + number, introduction: number, stamp: stamp(1), step: 9) }
+    bench.wait(.seconds(2))
+    #expect(bench.generations.count == 1)
+    #expect(!bench.logs.contains { $0.contains("lost") })
+  }
+
+  @Test("a member that does not return to a coordinator that was away is lost after five seconds")
+  func goneMeanwhile() {
+    var (bench, _) = training()
+    bench.now = bench.now + .seconds(30)
+    bench.send(.disconnected(ConnectionID(2)))
+    bench.wait(.milliseconds(4900))
+    #expect(bench.generations.count == 1)
+    bench.wait(.milliseconds(200))
+    #expect(bench.generations.count == 2)
+    #expect(bench.logs.contains("generation 1 ends: w-2 lost: did not return within 5.0 s"))
+  }
+
   @Test("a worker that a peer has lost and that is silent for a second is dropped")
   func accusedSilent() {
     var (bench, job) = training()

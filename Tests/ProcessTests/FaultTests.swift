@@ -25,7 +25,7 @@ struct FaultTests {
     let cluster = try TestCluster()
     let (job, before) = try training(cluster)
     cluster.signal(cluster.coordinator, SIGSTOP)
-    // Longer than a worker may be silent.
+    // Longer than the workers take to give the connection up.
     Thread.sleep(forTimeInterval: 5)
     cluster.signal(cluster.coordinator, SIGCONT)
     #expect(try cluster.result(job) == TinyJob.reference.get())

@@ -113,7 +113,27 @@ extension JobBoard {
       return
     }
     workers[id]?.connection = nil
+    if wasAway(at: now), case .assigned(let job) = workers[id]?.status,
+      case .generation(let membership) = jobs[job]?.stage,
+      membership.phase == .training
+    {
+      // It gave us up, not its work: a closed connection is no evidence against it before it had time to return.
+      workers[id]?.status = .absent
+      workers[id]?.lastHeard = now
+      log(
+        nil, .info,
+        "\(id): connection closed while the coordinator was away; it has \(limits.recovery.spoken) to return")
+      return
+    }
     lose(id, evidence: "connection closed", at: now)
+  }
+
+  /// Loses a member of a running generation that did not return.
+  mutating func watchAbsent(_ id: WorkerID, _ worker: Worker, at now: Instant) {
+    guard worker.status == .absent, now - worker.lastHeard > limits.recovery,
+      !recoveries.contains(where: { $0.1.members.contains { $0.worker == id } })
+    else { return }
+    lose(id, evidence: "did not return within \(limits.recovery.spoken)", at: now)
   }
 
   /// A worker is gone (no connection) or does not answer (connection open): its generation ends.

@@ -25,6 +25,8 @@ package struct JobBoard: Sendable {
     /// How long members may take to come back to a coordinator that was restarted.
     package var recovery: Duration = .seconds(5)
     /// A gap between two steps of this machine beyond which the coordinator itself was away.
+    ///
+    /// Connections that broke in it have `recovery` to come back.
     package var pause: Duration = .seconds(1)
 
     package init() {}
@@ -38,7 +40,7 @@ package struct JobBoard: Sendable {
       case assigned(JobID)
       /// Silent, with its connection still open; the stamp is what it worked on. Back as soon as it is heard.
       case silent(Stamp?)
-      /// A member before the coordinator was restarted, not back yet.
+      /// A member whose connection broke while the coordinator was restarted or away, not back yet.
       case absent
       /// On its way out, or told to go.
       case leaving
@@ -112,6 +114,8 @@ package struct JobBoard: Sendable {
 
   private var pauses: Duration = .zero
   private var lastStep: Instant?
+  /// When the coordinator last noticed that it had been away, by its local clock.
+  private var backSince: Instant?
   private var effects: [Effect] = []
   /// Whether the states and reasons of all jobs are up to date.
   var isSettled = true
@@ -135,6 +139,7 @@ package struct JobBoard: Sendable {
     if let lastStep, clock - lastStep > limits.pause {
       // We were away (stopped, swapped out, a slow disk): silence in this time is no evidence against anybody.
       pauses += clock - lastStep
+      backSince = local(clock)
     }
     lastStep = clock
     let now = local(clock)
@@ -179,6 +184,9 @@ package struct JobBoard: Sendable {
   /// The clock without the time in which the coordinator did not run.
   func local(_ clock: Instant) -> Instant { clock - pauses }
 
+  /// Whether peers may have given up this coordinator because it did not run, and are about to connect anew.
+  func wasAway(at now: Instant) -> Bool { backSince.map { now - $0 < limits.recovery } ?? false }
+
   private mutating func handle(_ event: Event, at now: Instant) {
     switch event {
     case .hello(let connection, let introduction): hello(connection, introduction, at: now)
@@ -212,6 +220,7 @@ package struct JobBoard: Sendable {
   /// Silence, standstill, deadlines.
   private mutating func watch(at now: Instant) {
     for (id, worker) in workers.sorted(by: { $0.key < $1.key }) {
+      watchAbsent(id, worker, at: now)
       guard worker.connection != nil, now - worker.lastHeard > limits.dead else { continue }
       if case .silent = worker.status { continue }
       if case .leaving = worker.status { continue }
