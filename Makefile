@@ -1,5 +1,6 @@
 # make run      train the steel-strip job on this machine: a coordinator and two workers, then the comparison table
 # make test     everything that checks Temper without the network: unit tests and tests with real processes
+# make simulate  simulated clusters under faults, SEEDS=1000 of them
 # make storm    kill -9 on coordinator and workers, KILLS=2000 of them in all; an interrupted storm goes on where it was
 # make test-schedulers   Cluster/ on real systemd, Kubernetes schemas, Slurm and cron; root, the network, eight minutes
 # make lab      hosts in network namespaces with a cluster on them, HOSTS=4 RATE=1gbit; make lab-down ends it
@@ -24,12 +25,13 @@ PYTHON := .venv/bin/python
 PEERS_VENV ?= .venv-peers
 JOB ?= Jobs/steel-strip.yaml
 WORKERS ?= 2
+SEEDS ?= 1000
 KILLS ?= 2000
 HOSTS ?= 4
 RATE ?= 1gbit
 ARGUMENTS ?=
 
-.PHONY: run build test unit-test process-test storm test-schedulers test-units test-manifests lab lab-down parity bench-peers emulated lint docs packages reference clean
+.PHONY: run build test unit-test process-test simulate storm test-schedulers test-units test-manifests lab lab-down parity bench-peers emulated lint docs packages reference clean
 
 run: build
 	$(BIN)/temper run $(JOB) --workers $(WORKERS) $(ARGUMENTS)
@@ -44,6 +46,10 @@ unit-test: build
 
 process-test: build
 	TEMPER_PROCESS_TESTS=1 swift test $(SWIFT_FLAGS) --skip-build --no-parallel --filter ProcessTests
+
+# Simulated clusters; a seed that fails is named, and `temper simulate --seed K --trace` shows its course.
+simulate: build
+	$(BIN)/temper simulate --seeds $(SEEDS) $(ARGUMENTS)
 
 storm: build
 	Tests/Storm/storm.py --kills $(KILLS) --record .build/storm/record.jsonl --result .build/storm/result.md $(ARGUMENTS)

@@ -90,6 +90,8 @@ let package = Package(
       name: "Benchmark",
       dependencies: ["Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"],
       swiftSettings: strict),
+    // The state machines of both in one thread, under faults.
+    .target(name: "Simulation", dependencies: ["Coordinator", "Worker", "RunStore", logging], swiftSettings: strict),
 
     // Executables.
     .executableTarget(
@@ -100,7 +102,7 @@ let package = Package(
       name: "temper",
       dependencies: [
         "Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
-        "Training", "Worker", argumentParser,
+        "Simulation", "Training", "Worker", argumentParser,
       ],
       swiftSettings: strict),
 
@@ -129,6 +131,7 @@ let package = Package(
       name: "CoordinatorTests",
       dependencies: ["Coordinator", "Communication", "JobSpec", "RunStore", "Checkpoint", logging],
       swiftSettings: strict),
+    .testTarget(name: "SimulationTests", dependencies: ["Simulation", "RunStore"], swiftSettings: strict),
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
     .testTarget(
       name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "Graph", "JobSpec", "Kernels"],

@@ -30,8 +30,9 @@ ALLOWED = {
     "Coordinator": {"Communication", "JobSpec", "RunStore", "Checkpoint", "Data", "Logging"},
     "Worker": {"Training", "Communication", "Checkpoint", "Graph", "Quantization", "Data", "JobSpec", "Logging"},
     "Benchmark": {"Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"},
+    "Simulation": {"Coordinator", "Worker", "RunStore", "Logging"},
     "temper": {"Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
-               "Training", "Worker", "ArgumentParser", "Logging"},
+               "Simulation", "Training", "Worker", "ArgumentParser", "Logging"},
     "temper-coordinator": {"Coordinator", "ArgumentParser", "Logging"},
     "temper-worker": {"Worker", "Kernels", "ArgumentParser", "Logging"},
 }

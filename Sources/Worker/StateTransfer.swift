@@ -30,7 +30,7 @@ enum StateTransfer {
       state = try TrainingState.initial(plan: memory.plan, initialWeights: try initialWeights(run, services))
     case .checkpoint:
       origin = run.assignment.checkpoint ?? "a checkpoint without a name"
-      state = try restored(memory, try checkpointFiles(run, services), step, from: origin)
+      state = try checkpointState(memory, run, services, step, from: origin)
     case .peer(let rank):
       origin = "rank \(rank)"
       let bytes = try services.mesh.fetchState(
@@ -54,6 +54,22 @@ enum StateTransfer {
     let tensors = state.tensors()
     return StateBlob.join(
       model: try Safetensors.encode(tensors.model), state: try Safetensors.encode(tensors.state))
+  }
+
+  /// The state in the checkpoint that the coordinator named.
+  ///
+  /// What the coordinator verified may be damaged or gone when it is read. Another look at the disk cures that, not the end of the
+  /// job: this member asks for a new generation, which begins with such a look.
+  private static func checkpointState(
+    _ memory: JobMemory, _ run: GenerationRun, _ services: WorkerServices, _ step: Int, from origin: String
+  ) throws -> TrainingState {
+    do {
+      return try restored(memory, try checkpointFiles(run, services), step, from: origin)
+    } catch {
+      try run.interruption.check()
+      throw error as? CommunicationError
+        ?? CommunicationError(.unavailable, "checkpoint \(origin) cannot be used: \(error)")
+    }
   }
 
   private static func restored(

@@ -20,5 +20,6 @@ struct Temper: ParsableCommand {
         subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self, Doctor.self]),
       CommandGroup(name: "Measure", subcommands: [Bench.self]),
       CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),
+      CommandGroup(name: "Work on Temper", subcommands: [Simulate.self]),
     ])
 }

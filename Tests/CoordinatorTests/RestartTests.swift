@@ -53,6 +53,32 @@ import Testing
     #expect(bench.generations.isEmpty)
   }
 
+  @Test("a member that lost the order to start with its connection gets it again")
+  func startLostWithConnection() {
+    var bench = Bench()
+    let stamp = Stamp(job: bench.job(JobSettings(maximumWorkers: 1)), generation: 1)
+    bench.hello(1)
+    bench.wait(.seconds(2))
+    bench.send(.position(ConnectionID(1), stamp, hasState: false, committedStep: 0))
+    bench.send(.ready(ConnectionID(1), stamp, step: 0))
+    #expect(bench.lastOrder(1) == .start(stamp))
+    bench.send(.hello(ConnectionID(2), Bench.introduction(1, stamp: stamp)))
+    bench.send(.ready(ConnectionID(2), stamp, step: 0))
+    #expect(bench.lastOrder(2) == .start(stamp))
+  }
+
+  @Test("a coordinator that died between the decision to start and the orders tells members that say they are ready")
+  func startLostWithCoordinator() {
+    var bench = restarted(snapshot())
+    bench.hello(7, stamp: stamp, step: 300)
+    bench.send(.ready(ConnectionID(7), stamp, step: 300))
+    #expect(bench.lastOrder(7) == .start(stamp), "before the others are back")
+    bench.hello(8, stamp: stamp, step: 300)
+    #expect(bench.lastOrder(8) == .welcome(WorkerID(8)), "who may be training already")
+    bench.send(.ready(ConnectionID(8), stamp, step: 300))
+    #expect(bench.lastOrder(8) == .start(stamp))
+  }
+
   @Test("a member that does not come back within five seconds is left behind, and the other keeps its state")
   func oneMissing() {
     var bench = restarted(snapshot())

@@ -79,7 +79,13 @@ extension JobBoard {
   }
 
   mutating func ready(_ connection: ConnectionID, _ stamp: Stamp, step: UInt64, at now: Instant) {
-    guard let (_, rank, current) = member(connection, stamp, at: now) else { return }
+    if case .recovering(let recovery) = jobs[stamp.job]?.stage, recovery.record.number == stamp.generation {
+      guard let worker = heard(connection, at: now), recovery.returned[worker] != nil else { return }
+      return send(.start(stamp), to: worker)
+    }
+    guard let (worker, rank, current) = member(connection, stamp, at: now) else { return }
+    // The others were told to start; to this one the order was lost, with its connection or with the coordinator.
+    if current.phase == .training { return send(.start(stamp), to: worker) }
     var membership = current
     let complete = membership.ready(rank, step: step)
     if complete {
@@ -166,8 +172,8 @@ extension JobBoard {
 
   /// Takes a worker out of its job, whatever the job is doing.
   mutating func withdraw(_ worker: WorkerID, reason: String, counts: Bool, at now: Instant) {
-    for (id, job) in jobs {
-      switch job.stage {
+    for id in openJobs {
+      switch jobs[id]?.stage {
       case .generation(let membership) where membership.rank(of: worker) != nil:
         if workers[worker]?.status == .assigned(id) { workers[worker]?.status = .idle(since: now) }
         endGeneration(id, reason: reason, counts: counts, at: now)

@@ -13,6 +13,7 @@ extension JobBoard {
     record.id = JobID(lastJob)
     persist(.submitted(record))
     jobs[record.id] = Job(record: record, settings: settings, stage: .preparing("waits for its data set"))
+    openJobs.append(record.id)
     log(record.id, .info, "submitted as '\(record.name)'")
     emit(.prepareDataset(record.id))
     emit(.answer(request, .submitted(record.id, existed: false)))
@@ -113,6 +114,7 @@ extension JobBoard {
     }
     if case .recovering(let recovery) = job.stage { forgetAbsent(recovery.record.members) }
     job.stage = .over
+    openJobs.removeAll { $0 == id }
     job.record.state = state
     job.record.reason = reason
     jobs[id] = job

@@ -65,8 +65,8 @@ extension JobBoard {
 
   /// Takes over the states and reasons that this event has changed.
   mutating func noteStates(at now: Instant) {
-    for id in jobs.keys.sorted() {
-      guard let job = jobs[id], !job.record.state.isOver else { continue }
+    for id in openJobs {
+      guard let job = jobs[id] else { continue }
       let state = job.visibleState
       let reason = reason(of: id, at: nil)
       let isNew = job.record.state != state

@@ -22,6 +22,7 @@ extension JobBoard {
       job.committedStep = job.newestCheckpoint?.step ?? 0
       jobs[record.id] = job
       guard !record.state.isOver else { continue }
+      openJobs.append(record.id)
       guard settings[record.id] != nil else {
         conclude(record.id, .failed, reason: "its stored spec is not valid for this version of Temper", at: now)
         continue

@@ -16,7 +16,9 @@ extension JobBoard {
       return Array(idle.prefix(room))
     }
 
-    for id in jobs.keys.sorted() {
+    for id in openJobs {
+      // The usual case: a job that works, and nobody who could join it.
+      if idle.isEmpty, case .generation = jobs[id]?.stage { continue }
       guard let job = jobs[id] else { continue }
       let capacity = job.settings.capacity
       switch job.stage {

@@ -88,6 +88,11 @@ extension JobBoard {
 
   mutating func pulse(_ connection: ConnectionID, _ pulse: Pulse, at now: Instant) {
     guard let id = heard(connection, at: now) else { return }
+    note(pulse, of: id, at: now)
+  }
+
+  /// Takes in what a sign of life says.
+  mutating func note(_ pulse: Pulse, of id: WorkerID, at now: Instant) {
     workers[id]?.pulse = pulse
     if let stamp = pulse.stamp { progress(of: id, stamp, step: pulse.committedStep, activity: pulse.phase, at: now) }
   }

@@ -105,6 +105,8 @@ package struct JobBoard: Sendable {
   package let limits: Limits
   let programVersion: String
   var jobs: [JobID: Job] = [:]
+  /// Those that are not over, in order of submission.
+  var openJobs: [JobID] = []
   var workers: [WorkerID: Worker] = [:]
   var connections: [ConnectionID: WorkerID] = [:]
   var lastJob: UInt64 = 0
@@ -143,8 +145,9 @@ package struct JobBoard: Sendable {
     }
     lastStep = clock
     let now = local(clock)
-    if case .pulse(let connection, let pulse) = event, isRoutine(connection) {
-      self.pulse(connection, pulse, at: now)
+    if case .pulse(let connection, let pulse) = event, let worker = worker(ofRoutinePulse: connection) {
+      workers[worker]?.lastHeard = now
+      note(pulse, of: worker, at: now)
       return takeEffects()
     }
     handle(event, at: now)
@@ -167,17 +170,17 @@ package struct JobBoard: Sendable {
     return effects.filter(\.isPersist) + effects.filter { !$0.isPersist }
   }
 
-  /// Whether a sign of life on this connection changes nobody's standing.
+  /// The worker on this connection, if a sign of life changes nobody's standing.
   ///
   /// Most events by far are of this kind, so they ask for no new plan; the next tick makes one.
-  private func isRoutine(_ connection: ConnectionID) -> Bool {
-    guard let id = connections[connection], let status = workers[id]?.status else { return false }
+  private func worker(ofRoutinePulse connection: ConnectionID) -> WorkerID? {
+    guard let id = connections[connection], let status = workers[id]?.status else { return nil }
     switch status {
-    case .idle: return true
+    case .idle: return id
     case .assigned(let job):
-      guard case .waiting(let interlude) = jobs[job]?.stage else { return true }
-      return interlude.suspects[id] == nil
-    case .silent, .absent, .leaving: return false
+      guard case .waiting(let interlude) = jobs[job]?.stage else { return id }
+      return interlude.suspects[id] == nil ? id : nil
+    case .silent, .absent, .leaving: return nil
     }
   }
 
@@ -219,17 +222,25 @@ package struct JobBoard: Sendable {
 
   /// Silence, standstill, deadlines.
   private mutating func watch(at now: Instant) {
+    if workers.values.contains(where: { now - $0.lastHeard > limits.dead }) { watchSilence(at: now) }
+    for id in openJobs {
+      switch jobs[id]?.stage {
+      case .waiting(let interlude) where !interlude.suspects.isEmpty: watchSuspects(of: id, at: now)
+      case .generation(let membership) where membership.isStill(for: jobs[id]?.settings.hang ?? .zero, at: now):
+        watchProgress(of: id, at: now)
+      case .recovering: watchRecovery(of: id, at: now)
+      default: break
+      }
+    }
+  }
+
+  private mutating func watchSilence(at now: Instant) {
     for (id, worker) in workers.sorted(by: { $0.key < $1.key }) {
       watchAbsent(id, worker, at: now)
       guard worker.connection != nil, now - worker.lastHeard > limits.dead else { continue }
       if case .silent = worker.status { continue }
       if case .leaving = worker.status { continue }
       lose(id, evidence: "silent for \((now - worker.lastHeard).spoken)", at: now)
-    }
-    for id in jobs.keys.sorted() {
-      watchSuspects(of: id, at: now)
-      watchProgress(of: id, at: now)
-      watchRecovery(of: id, at: now)
     }
   }
 

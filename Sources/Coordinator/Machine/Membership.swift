@@ -118,6 +118,11 @@ package struct Membership: Sendable {
   /// The newest step that any member has reported.
   var committedStep: UInt64 { members.map(\.committedStep).max() ?? 0 }
 
+  /// Whether a member has gone without progress for longer than `hang`, the least that patience allows.
+  func isStill(for hang: Duration, at now: Instant) -> Bool {
+    members.contains { now - $0.unchangedSince > hang }
+  }
+
   /// How long the slowest member has gone without progress, if that is longer than patience allows.
   ///
   /// - Parameter hang: the patience with one training step.

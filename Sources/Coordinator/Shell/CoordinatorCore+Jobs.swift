@@ -42,12 +42,10 @@ extension CoordinatorCore {
     carryOut(board.restore(snapshot, settings: settings, at: now))
   }
 
-  /// Checkpoints on disk count, whatever the store says: a coordinator may have died between the two.
+  /// What stands on disk, entered into the store.
   private func reconcile(_ record: JobRecord, known: [CheckpointRecord]) throws -> [CheckpointRecord] {
     let standing = CheckpointDesk.standing(record.id, directory: directory.checkpoints(record))
-    let gone = known.filter { old in !standing.contains { $0.step == old.step } }
-    try store.apply(
-      gone.map { .checkpointRemoved(record.id, step: $0.step) } + standing.map { .checkpoint($0) })
+    try store.apply(JobBoard.reconcile(record.id, known: known, standing: standing))
     return standing
   }
 

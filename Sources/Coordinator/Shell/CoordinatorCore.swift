@@ -74,28 +74,23 @@ final class CoordinatorCore {
   private func received(_ envelope: WireEnvelope, from peer: PeerIdentity) {
     guard let body = envelope.body else { return }
     if let event = Event(body, from: connection(of: peer)) {
-      let staleBefore = board.staleCount
       note(body)
-      step(event)
-      if envelope.request != 0 { acknowledge(body, isStale: board.staleCount > staleBefore, peer, envelope.request) }
+      let (effects, refusal) = board.step(event, of: body.job, at: now)
+      carryOut(effects)
+      if envelope.request != 0 { acknowledge(refusal, peer, envelope.request) }
     } else {
       serve(body, from: peer, request: envelope.request)
     }
   }
 
   /// Answers a worker that wants to know that its message arrived.
-  ///
-  /// A stale message about a job that goes on is refused, so that its sender tells it again in the next generation.
-  private func acknowledge(_ body: WireEnvelope.OneOf_Body, isStale: Bool, _ peer: PeerIdentity, _ request: UInt64) {
-    if isStale, let job = body.job, board.view(of: job, at: now)?.record.state.isOver == false {
-      var refusal = WireRefused()
-      refusal.reason = "this generation of \(job) is over"
-      refusal.remedy = "tell it again in the next generation"
-      refusal.exitCode = 75
-      reply(.refused(refusal), to: peer, request)
-    } else {
-      reply(.acknowledged(WireAcknowledged()), to: peer, request)
-    }
+  private func acknowledge(_ refused: String?, _ peer: PeerIdentity, _ request: UInt64) {
+    guard let refused else { return reply(.acknowledged(WireAcknowledged()), to: peer, request) }
+    var refusal = WireRefused()
+    refusal.reason = refused
+    refusal.remedy = "tell it again in the next generation"
+    refusal.exitCode = 75
+    reply(.refused(refusal), to: peer, request)
   }
 
   private func disconnected(_ peer: PeerIdentity) {

@@ -1,0 +1,61 @@
+// Checkpoints on their way to the coordinator's disk, on its background queue. Counterpart of CheckpointDesk, CheckpointIntake and
+// CheckpointWriter: one after the other, named when all of it is there, known to the store after that.
+import Coordinator
+import RunStore
+
+extension World {
+  /// Puts something at the end of the background queue.
+  func desk(_ task: DeskTask, taking mean: Int64) {
+    guard let coordinator else { return }
+    coordinator.deskReady = max(now, coordinator.deskReady) + dice.span(mean: mean)
+    queue.push(.desk(life: life, task), at: coordinator.deskReady)
+  }
+
+  func deskDoes(_ task: DeskTask) {
+    guard let coordinator else { return }
+    switch task {
+    case .begin(let connection, let request, let offer):
+      guard !disk.isFull else {
+        coordinator.uploads[offer.stamp.job] = nil
+        return send(.reply(number: request, .refused(reason: "the disk is full")), on: connection)
+      }
+      coordinator.uploads[offer.stamp.job] = CoordinatorProcess.Upload(connection: connection, offer: offer)
+      send(.reply(number: request, .acknowledged), on: connection)
+    case .commit(let connection, let request, let stamp, let step):
+      commit(coordinator, connection, request, stamp, step)
+    case .report(let connection, let request, let record, let pruned):
+      disk.change(record.job, step: record.step) { $0.isDurable = bug != .renameBeforeSync }
+      decide(.checkpointStored(record, pruned: pruned))
+      if self.coordinator != nil { send(.reply(number: request, .checkpointTaken), on: connection) }
+    case .verify(let job):
+      let (found, damaged) = disk.newest(job)
+      decide(.checkpointsVerified(job, newest: found, damaged: damaged))
+    }
+  }
+
+  private func commit(
+    _ coordinator: CoordinatorProcess, _ connection: Int, _ request: UInt64, _ stamp: Stamp, _ step: UInt64
+  ) {
+    guard let upload = coordinator.uploads[stamp.job], upload.connection == connection, upload.offer.step == step else {
+      return send(.reply(number: request, .refused(reason: "no checkpoint of this step was begun")), on: connection)
+    }
+    coordinator.uploads[stamp.job] = nil
+    guard !disk.isFull else {
+      return send(.reply(number: request, .refused(reason: "the disk is full")), on: connection)
+    }
+    let offer = upload.offer
+    let record = CheckpointRecord(
+      job: stamp.job, step: step, epoch: offer.epoch, generation: offer.stamp.generation, name: "step-\(step)",
+      isFinal: offer.isFinal)
+    counts.checkpoints += 1
+    disk.put(Disk.Entry(record: record, hash: offer.hash))
+    let keep = plan(of: stamp.job)?.keep ?? 1
+    let pruned = disk.prune(stamp.job, keep: keep)
+    judge.checkCheckpoints(of: disk, world: self)
+    // Between the name on the disk and the row in the store the coordinator may die.
+    desk(.report(connection: connection, request: request, record, pruned: pruned), taking: 20_000)
+  }
+
+  /// The plan of a job, by its spec.
+  func plan(of job: JobID) -> JobPlan? { disk.store.job(job).flatMap { Int($0.spec) }.map { jobPlans[$0] } }
+}

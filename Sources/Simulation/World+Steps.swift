@@ -1,0 +1,114 @@
+// Steps, evaluations and what is due between them. Counterpart of TrainingLoop and Trainer.
+import Coordinator
+import RunStore
+import Worker
+
+extension World {
+  /// Does what is due with the steps committed so far, then begins the next.
+  func proceed(_ process: WorkerProcess) {
+    guard let run = process.run, run.isTraining, !run.isStopped, let step = process.state?.step else { return }
+    let milestones = run.plan.milestones
+    let isLeader = run.assignment.rank == 0
+    switch run.stage {
+    case .checkpoint:
+      if isLeader, milestones.wantsCheckpoint(at: Int(step)) {
+        guard checkpoint(process, isUrgent: milestones.isEnd(Int(step)), isFinal: milestones.isEnd(Int(step))) else {
+          return
+        }
+      }
+      process.run?.stage = .evaluation
+      proceed(process)
+    case .evaluation:
+      process.run?.stage = .end
+      guard milestones.evaluation(at: Int(step)) != nil else { return proceed(process) }
+      process.activity = "evaluating"
+      after(
+        run.plan.evaluationTime * slots[process.slot].slowness,
+        .work(process: process.serial, work: process.work, .computed))
+    case .end:
+      process.run?.stage = .step
+      guard milestones.isEnd(Int(step)) else { return proceed(process) }
+      if isLeader, let hash = process.state?.hash { owe(.finished(step: step, hash: hash), insists: true, process) }
+      process.run?.isStopped = true
+      process.activity = "idle"
+      post(.trained(run.key), to: process)
+    case .step:
+      if run.isSavingRequested {
+        if isLeader, !checkpoint(process, isUrgent: true, isFinal: false) { return }
+        process.run?.isStopped = true
+        process.activity = "idle"
+        return
+      }
+      beginStep(process)
+    }
+  }
+
+  private func beginStep(_ process: WorkerProcess) {
+    guard let run = process.run, let state = process.state else { return }
+    process.activity = "training"
+    process.run?.base = state.hash
+    let time = run.plan.shardTime * Int64(run.shards.count) * slots[process.slot].slowness
+    after(time + dice.roll(0...(time / 8)), .work(process: process.serial, work: process.work, .computed))
+  }
+
+  /// The number of the exchange under way: an odd one for each step, the even one before it for the evaluation that precedes it.
+  private func round(_ process: WorkerProcess) -> UInt64 {
+    (process.state?.step ?? 0) * 2 + (process.run?.stage == .step ? 1 : 0)
+  }
+
+  func computed(_ process: WorkerProcess) {
+    guard let run = process.run, let state = process.state else { return }
+    contribute(Reference.part(state.hash, state.step, run.shards), to: round(process), process)
+  }
+
+  /// Every member's part has arrived: here the state changes.
+  func completed(_ round: WorkerProcess.Round, _ process: WorkerProcess) {
+    guard let run = process.run, let state = process.state else { return }
+    let isLeader = run.assignment.rank == 0
+    if run.stage == .end {
+      if let epoch = run.plan.milestones.evaluation(at: Int(state.step)) {
+        process.evaluated.insert(epoch)
+        if isLeader { owe(.epoch(epoch, step: state.step), insists: false, process) }
+      }
+      return proceed(process)
+    }
+    process.state?.step += 1
+    process.state?.hash = Reference.next(state.hash, sum: round.sum)
+    process.run?.stage = .checkpoint
+    counts.steps += 1
+    judge.committed(process, run, world: self)
+    if isLeader, let connection = process.connection {
+      let event = Event.stepped(ConnectionID(UInt64(connection)), Stamp(run.key), step: state.step + 1)
+      remember(event, process.slot)
+      send(.event(event), from: process)
+    }
+    proceed(process)
+  }
+
+  /// Takes a snapshot and has it delivered; false when it has to be tried again.
+  private func checkpoint(_ process: WorkerProcess, isUrgent: Bool, isFinal: Bool) -> Bool {
+    guard let run = process.run, let state = process.state else { return true }
+    if state.step == run.lastCheckpoint, !isFinal { return true }
+    if process.isSnapshotTaken {
+      if isUrgent { after(50_000, .work(process: process.serial, work: process.work, .proceed)) }
+      return !isUrgent
+    }
+    process.run?.lastCheckpoint = state.step
+    process.isSnapshotTaken = true
+    if isFinal, bug == .finishBeforeCheckpoint {
+      owe(.finished(step: state.step, hash: state.hash), insists: true, process)
+    }
+    owe(.checkpoint(step: state.step, hash: state.hash, isFinal: isFinal), insists: isUrgent, process)
+    return true
+  }
+
+  /// Keeps a statement for a replay.
+  func remember(_ event: Event, _ slot: Int) {
+    guard !isHealed, dice.chance(perMille: 100) else { return }
+    if oldStatements.count < 32 {
+      oldStatements.append((slot, event))
+    } else {
+      oldStatements[dice.index(32)] = (slot, event)
+    }
+  }
+}

@@ -1,0 +1,29 @@
+// The checks are trusted because they find each of these mistakes.
+import Testing
+
+@testable import Simulation
+
+@Suite("Planted bugs")
+struct PlantedBugTests {
+  /// The invariants that may show each mistake.
+  static let shows: [PlantedBug: Set<String>] = [
+    .meshWithoutFence: ["S4"], .staleQuorum: ["S1", "S2", "S4", "L2"], .doubleCommit: ["S4"],
+    .lostWakeUp: ["L1", "L2", "L3"],
+    .sendBeforeCommit: ["S5"], .forgetfulStore: ["S5", "S1"], .renameBeforeSync: ["S6"], .pruneTooEarly: ["S6", "S2"],
+    .staleEvidence: ["L3", "L2", "L1"], .statusTimeout: ["L3", "L2", "L1"], .wrongSource: ["S4"], .amnesia: ["S2"],
+    .commitAhead: ["S2"], .checkpointWithoutFence: ["S1"], .keyDropped: ["S5"], .staleShards: ["S4"],
+    .finishBeforeCheckpoint: ["S6"], .frozenClock: ["E1"], .restartLoop: ["S2", "L3"],
+  ]
+
+  @Test("each planted bug is found within 100 worlds, by the invariant it breaks", arguments: PlantedBug.allCases)
+  func found(bug: PlantedBug) throws {
+    var options = Simulation.Options(seeds: 1..<101)
+    options.threads = 2
+    options.bug = bug
+    options.stopsAtViolation = true
+    let report = Simulation.run(options)
+    let finding = try #require(report.violations.first, "\(bug) was not found in \(report.seeds) worlds")
+    let invariant = finding.violation.invariant
+    #expect(Self.shows[bug]?.contains(invariant) == true, "\(bug): seed \(finding.seed), \(finding.violation)")
+  }
+}
