@@ -97,7 +97,8 @@ let package = Package(
     .executableTarget(
       name: "temper-coordinator", dependencies: ["Coordinator", argumentParser, logging],
       swiftSettings: strict),
-    .executableTarget(name: "temper-worker", dependencies: ["Worker", argumentParser, logging], swiftSettings: strict),
+    .executableTarget(
+      name: "temper-worker", dependencies: ["Worker", "Communication", argumentParser, logging], swiftSettings: strict),
     .executableTarget(
       name: "temper",
       dependencies: [
@@ -133,6 +134,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "SimulationTests", dependencies: ["Simulation", "RunStore"], swiftSettings: strict),
     .testTarget(name: "WorkerTests", dependencies: ["Worker", "Training"], swiftSettings: strict),
+    .testTarget(
+      name: "FuzzTests",
+      dependencies: ["Checkpoint", "Communication", "Coordinator", "Data", "Graph", "JobSpec", "Worker"],
+      swiftSettings: strict),
     .testTarget(
       name: "ProcessTests", dependencies: ["Checkpoint", "Communication", "Graph", "JobSpec", "Kernels"],
       swiftSettings: strict),

@@ -34,7 +34,7 @@ ALLOWED = {
     "temper": {"Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
                "Simulation", "Training", "Worker", "ArgumentParser", "Logging"},
     "temper-coordinator": {"Coordinator", "ArgumentParser", "Logging"},
-    "temper-worker": {"Worker", "Kernels", "ArgumentParser", "Logging"},
+    "temper-worker": {"Worker", "Communication", "Kernels", "ArgumentParser", "Logging"},
 }
 # Kernels have no Foundation; nothing below them has anything.
 NO_FOUNDATION = {"KernelsInterface", "KernelsAVX2", "KernelsAVX512", "KernelsVNNI", "KernelsPortable", "Kernels", "Graph"}

@@ -133,6 +133,9 @@ class Lab:
     def start(self, hosts, threads, directory):
         directory.mkdir(parents=True, exist_ok=True)
         coordinator = f"tcp://{self.address(1)}:{PORT}"
+        # Links between hosts take keys; every program of the lab finds them by this variable.
+        os.environ["TEMPER_KEYS"] = str(directory / "keys")
+        run(str(EXECUTABLES / "temper"), "keys", "init", "--directory", str(directory / "runs"))
         self.launch(1, directory / "coordinator.log", "temper-coordinator", "--directory", str(directory / "runs"),
                     "--listen", coordinator, "--listen", f"ipc://{directory}/control")
         for number in range(1, hosts + 1):

@@ -12,6 +12,8 @@ public struct AllReduceBenchmark: Sendable {
     public var mebibytes = 43
     /// Ranks.
     public var workers = 2
+    /// How ranks reach each other.
+    public var transport = RankTransport.ipc
     /// Measured all-reduces.
     public var repetitions = 15
     /// All-reduces before that.
@@ -60,7 +62,8 @@ public struct AllReduceBenchmark: Sendable {
       [Double].self, orSay: "ended without a result, or after \(Int(timeLimit)) s")
     let distribution = Distribution(milliseconds[0])
     return Result(
-      benchmark: "allreduce", mebibytes: options.mebibytes, workers: options.workers, transport: "ipc",
+      benchmark: "allreduce", mebibytes: options.mebibytes, workers: options.workers,
+      transport: options.transport.rawValue,
       repetitions: milliseconds[0].count, medianMilliseconds: distribution.median, milliseconds: distribution,
       gigabytesPerSecond: Double(options.mebibytes << 20) / distribution.median / 1e6, machine: .current)
   }

@@ -12,7 +12,7 @@ public enum AllReduceRank {
   ///
   /// - Throws: `CommunicationError` when a rank is lost; `BenchmarkFailure` without a parent or when a sum is wrong.
   public static func run(_ options: AllReduceBenchmark.Options, rank: Int) throws {
-    let link = try RankLink(rank: rank, meshCount: 1)
+    let link = try RankLink(rank: rank, meshCount: 1, transport: options.transport)
     try link.tell(measure(link.meshes[0], options, rank: rank))
     link.waitForEnd()
   }

@@ -16,6 +16,8 @@ public struct StepBenchmark: Sendable {
     public var virtualShards = 8
     /// Members; several are processes of their own, linked as workers of one machine are.
     public var workers = 1
+    /// How members reach each other.
+    public var transport = RankTransport.ipc
     /// Threads of each member.
     public var threads = 1
     /// Measured steps per precision.
@@ -68,7 +70,8 @@ public enum StepRank {
   /// - Throws: `CommunicationError` when a rank is lost; `BenchmarkFailure` without a parent; as `StepBenchmark.run`.
   public static func run(_ options: StepBenchmark.Options, rank: Int) throws {
     // A mesh each, because precisions reduce different vectors.
-    let link = try RankLink(rank: rank, meshCount: options.precisions.count)
+    let link = try RankLink(
+      rank: rank, meshCount: options.precisions.count, transport: options.transport)
     let jobs = try zip(options.precisions, link.meshes).map { precision, mesh in
       try BenchmarkJob(precision, options, rank: rank, mesh: mesh)
     }

@@ -7,6 +7,7 @@ public struct CommunicationError: Error, Sendable, CustomStringConvertible {
     private enum Value: String {
       case addressInUse, badEndpoint, unreachable, timedOut, refused, closed, malformed, versionMismatch, tooLarge
       case generationEnded, peerLost, protocolViolation, misuse, unavailable, system
+      case noKey, notPermitted, badKey
     }
     private let value: Value
     private init(_ value: Value) { self.value = value }
@@ -43,6 +44,12 @@ public struct CommunicationError: Error, Sendable, CustomStringConvertible {
     public static let unavailable = Code(.unavailable)
     /// The operating system or libzmq refused.
     public static let system = Code(.system)
+    /// A key is needed, and there is none.
+    public static let noKey = Code(.noKey)
+    /// A key is known and may not do this, or its file is open to others.
+    public static let notPermitted = Code(.notPermitted)
+    /// What should be a key, a name of one or a token is none.
+    public static let badKey = Code(.badKey)
   }
 
   /// The kind of failure.
@@ -55,7 +62,8 @@ public struct CommunicationError: Error, Sendable, CustomStringConvertible {
   public var location: String
   /// What it was caused by.
   public var cause: (any Error)?
-  /// What a process that cannot go on should exit with: 69 unreachable, 78 wrong version, what a refusal asked for, else 70.
+  /// What a process that cannot go on should exit with: 69 unreachable, 77 not permitted, 78 wrong version, what a refusal
+  /// asked for, else 70.
   public var exitCode: Int32
 
   /// Makes an error from its parts.
@@ -67,7 +75,8 @@ public struct CommunicationError: Error, Sendable, CustomStringConvertible {
     self.cause = cause
     switch code {
     case .unreachable, .timedOut: exitCode = 69
-    case .versionMismatch, .badEndpoint, .addressInUse: exitCode = 78
+    case .versionMismatch, .badEndpoint, .addressInUse, .badKey: exitCode = 78
+    case .noKey, .notPermitted: exitCode = 77
     default: exitCode = 70
     }
   }

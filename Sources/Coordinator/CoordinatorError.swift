@@ -4,7 +4,7 @@
 public struct CoordinatorError: Error, Sendable, CustomStringConvertible {
   /// What kind of error it is; codes may be added.
   public struct Code: Sendable, Hashable {
-    private enum Kind: Hashable, Sendable { case directory, inUse, store, address }
+    private enum Kind: Hashable, Sendable { case directory, inUse, store, address, keys }
     private let kind: Kind
     /// The directory cannot be made or written.
     public static let directory = Code(kind: .directory)
@@ -14,6 +14,8 @@ public struct CoordinatorError: Error, Sendable, CustomStringConvertible {
     public static let store = Code(kind: .store)
     /// The endpoint cannot be listened on.
     public static let address = Code(kind: .address)
+    /// Keys are missing, damaged or open to others, or the endpoint may not be without them.
+    public static let keys = Code(kind: .keys)
   }
 
   /// The kind of error.

@@ -1,5 +1,7 @@
 // What a member is told about one generation of a job: the values of GenerationBegin and GenerationSync, checked.
 
+public import Communication
+
 /// One membership of one job.
 ///
 /// Everything a member sends or receives about a job carries it;
@@ -64,12 +66,15 @@ public struct Assignment: Sendable, Hashable {
   public var checkpoint: String?
   /// File with the weights that the job starts from, nil for random ones.
   public var initialWeights: String?
+  /// Keys of the links to the other members; nil when the links are ipc or in the clear.
+  public var keys: LinkKeys?
 
   /// Memberwise.
   public init(
     key: GenerationKey, rank: Int, peers: [Peer], spec: String, dataset: String, checkpoint: String? = nil,
-    initialWeights: String? = nil
+    initialWeights: String? = nil, keys: LinkKeys? = nil
   ) {
+    self.keys = keys
     self.key = key
     self.rank = rank
     self.peers = peers

@@ -154,6 +154,6 @@ extension MeshMembership {
       job: assignment.key.job, generation: assignment.key.generation, rank: assignment.rank,
       peers: assignment.peers.map {
         MeshPeer(name: $0.name, dataEndpoint: $0.dataEndpoint, ipcEndpoint: $0.localEndpoint, host: $0.host)
-      })
+      }, keys: assignment.keys)
   }
 }

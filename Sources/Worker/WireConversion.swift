@@ -51,7 +51,25 @@ extension Assignment {
     self.init(
       key: key, rank: Int(message.rank), peers: peers, spec: message.spec, dataset: message.dataset,
       checkpoint: message.checkpoint.isEmpty ? nil : message.checkpoint,
-      initialWeights: message.initialWeights.isEmpty ? nil : message.initialWeights)
+      initialWeights: message.initialWeights.isEmpty ? nil : message.initialWeights,
+      keys: try LinkKeys(message, key))
+  }
+}
+
+extension LinkKeys {
+  /// The keys of a generation; nil when none were handed out.
+  init?(_ message: WireGenerationBegin, _ key: GenerationKey) throws(WorkerError) {
+    guard !message.linkSecret.isEmpty else { return nil }
+    let endpoints = message.members.compactMap { CurvePublicKey($0.meshKey) }
+    let members = message.members.compactMap { CurvePublicKey($0.linkKey) }
+    guard let secret = CurveSecretKey(message.linkSecret), endpoints.count == message.members.count,
+      members.count == message.members.count, CurveKeyPair(secret).publicKey == members[Int(message.rank)]
+    else {
+      throw WorkerError(
+        code: .communication, message: "the keys of \(message.members.count) members are not whole",
+        location: "\(key)")
+    }
+    self.init(own: CurveKeyPair(secret), endpoints: endpoints, members: members)
   }
 }
 

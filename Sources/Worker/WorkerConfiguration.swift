@@ -1,11 +1,15 @@
 // What a worker runs with. Where the values come from is WorkerSettings' business.
-import Communication
+public import Communication
 import Foundation
 
 /// How a worker is set up.
 public struct WorkerConfiguration: Sendable, Hashable {
   /// Where the coordinator listens: tcp://host:port or ipc://path.
   public var coordinator: String
+  /// How a tcp link to the coordinator is protected; nil for ipc.
+  public var security: ClientSecurity?
+  /// Whether links to other workers are in the clear, on loopback only.
+  public var insecure: Bool
   /// Shown in logs and in `temper workers`.
   public var name: String
   /// Threads that compute.
@@ -23,12 +27,15 @@ public struct WorkerConfiguration: Sendable, Hashable {
 
   /// Memberwise, with the defaults of a worker on the coordinator's machine.
   public init(
-    coordinator: String = "tcp://127.0.0.1:7070", name: String = WorkerConfiguration.defaultName, threads: Int,
+    coordinator: String = "tcp://127.0.0.1:7070", security: ClientSecurity? = nil, insecure: Bool = false,
+    name: String = WorkerConfiguration.defaultName, threads: Int,
     instructionSet: String = "", dataInterface: String = "127.0.0.1",
     runtimeDirectory: String = WorkerConfiguration.defaultRuntimeDirectory, once: Bool = false,
     coordinatorTimeout: Duration = .seconds(60)
   ) {
     self.coordinator = coordinator
+    self.security = security
+    self.insecure = insecure
     self.name = name
     self.threads = threads
     self.instructionSet = instructionSet
@@ -62,24 +69,15 @@ extension WorkerConfiguration {
   /// What the owner of this machine should know about the addresses that were chosen; empty when all stays on this machine.
   var networkWarnings: [String] {
     var warnings: [String] = []
-    if Self.isRemote(coordinator) || !Self.isLoopback(dataInterface) {
-      warnings.append("links are not encrypted: use a network that you trust")
+    if insecure {
+      warnings.append("--insecure: links take no keys and encrypt nothing; every program on this machine can join in")
     }
-    if Self.isRemote(coordinator), Self.isLoopback(dataInterface) {
+    if !Endpoint.isLoopback(coordinator), Endpoint.isLoopback(host: dataInterface) {
       warnings.append(
         "workers on other machines cannot reach this one at \(dataInterface): give --data-interface an address of theirs"
       )
     }
     return warnings
-  }
-
-  private static func isRemote(_ endpoint: String) -> Bool {
-    guard endpoint.hasPrefix("tcp://") else { return false }
-    return !isLoopback(String(endpoint.dropFirst(6).prefix { $0 != ":" }))
-  }
-
-  private static func isLoopback(_ host: String) -> Bool {
-    host.hasPrefix("127.") || ["localhost", "lo", "[", "::1"].contains(host)
   }
 
   /// Who this worker is, for the coordinator; a fresh incarnation each time.
@@ -90,6 +88,7 @@ extension WorkerConfiguration {
     hello.threads = UInt32(threads)
     hello.dataEndpoint = mesh.dataEndpoint
     hello.ipcEndpoint = mesh.ipcEndpoint
+    hello.meshKey = Data(mesh.endpointKey?.bytes ?? [])
     hello.host = HostIdentity.current
     hello.instructionSet = instructionSet
     hello.version = Self.programVersion

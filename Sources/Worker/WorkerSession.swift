@@ -93,7 +93,8 @@ public final class WorkerSession: Sendable {
   private func assemble() throws -> Parts {
     let mesh = try PeerMesh(
       PeerMesh.Configuration(
-        interface: configuration.dataInterface, ipcDirectory: try configuration.makeRuntimeDirectory()),
+        interface: configuration.dataInterface, ipcDirectory: try configuration.makeRuntimeDirectory(),
+        isEncrypted: !configuration.insecure),
       onPeerLost: { [mailbox] loss in
         let key = GenerationKey(job: loss.job, generation: loss.generation)
         mailbox.post(.peerLost(key, rank: loss.rank, evidence: loss.evidence))
@@ -101,7 +102,8 @@ public final class WorkerSession: Sendable {
     let client = try ControlClient(
       // A little before the machine's own limit, so that it can say what the trouble was.
       ControlClient.Configuration(
-        endpoint: configuration.coordinator, unreachableLimit: configuration.coordinatorTimeout * 0.9)
+        endpoint: configuration.coordinator, security: configuration.security,
+        unreachableLimit: configuration.coordinatorTimeout * 0.9)
     ) { [self] event, _ in handle(event) }
     let outbox = Outbox { [mailbox, log] report in
       switch report {

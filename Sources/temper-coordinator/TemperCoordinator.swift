@@ -11,8 +11,10 @@ struct TemperCoordinator: ParsableCommand {
     abstract: "Coordinate training jobs: give work to workers, keep data sets and checkpoints.",
     discussion: """
       Started again on the same directory it goes on where it was; workers train on meanwhile.
-      Exit codes: 0 stopped on request, 64 wrong usage, 75 start it again (a write failed), 78 wrong configuration \
-      (directory or port in use).
+      A tcp endpoint takes programs with enrolled keys only (temper keys) and encrypts everything; an ipc endpoint takes \
+      programs of the same user.
+      Exit codes: 0 stopped on request, 64 wrong usage, 75 start it again (a write failed), 77 keys are missing or open to \
+      others, 78 wrong configuration (directory or port in use).
       """,
     version: CoordinatorConfiguration.programVersion)
 
@@ -21,10 +23,22 @@ struct TemperCoordinator: ParsableCommand {
 
   @Option(
     help: """
-      Where to listen: tcp://ADDRESS:PORT or ipc:///PATH; may be given several times. Links are not encrypted yet: name \
-      an address other than loopback only on a network you trust. (default: tcp://127.0.0.1:7070)
+      Where to listen: tcp://ADDRESS:PORT with one address or interface of this machine, or ipc:///PATH; may be given \
+      several times. (default: tcp://127.0.0.1:7070)
       """)
   var listen: [String] = []
+
+  @Flag(
+    help: "Take tcp links without keys and encryption, on loopback only. Every user of this machine can run jobs then.")
+  var insecure = false
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Folder below which jobs submitted over tcp may name data and weights; may be given several times. Jobs submitted \
+      over ipc may name whatever this user can read.
+      """, valueName: "folder"))
+  var dataRoot: [String] = []
 
   @Option(
     help: "Least severe lines to log: trace, debug, info, notice, warning, error or critical.",
@@ -48,12 +62,8 @@ struct TemperCoordinator: ParsableCommand {
     let (level, json) = (logLevel, jsonLogs)
     let logger = Logger(label: "coordinator") { _ in PlainLogHandler(logLevel: level, json: json) }
     let configuration = CoordinatorConfiguration(
-      directory: directory, endpoints: listen.isEmpty ? ["tcp://127.0.0.1:7070"] : listen)
-    for endpoint in configuration.exposedEndpoints {
-      logger.warning(
-        "\(endpoint) can be reached by other machines, and links are not encrypted yet: anybody there can read and run jobs"
-      )
-    }
+      directory: directory, endpoints: listen.isEmpty ? ["tcp://127.0.0.1:7070"] : listen, insecure: insecure,
+      dataRoots: dataRoot)
     do {
       let coordinator = try CoordinatorService(configuration, log: logger)
       let signals = stopOnSignals(coordinator, logger)

@@ -1,5 +1,6 @@
 // temper-worker: one member of the cluster. Reads its flags, runs a session, exits with a code that schedulers understand.
 import ArgumentParser
+import Communication
 import Foundation
 import Kernels
 import Logging
@@ -11,7 +12,7 @@ struct TemperWorker: ParsableCommand {
     commandName: "temper-worker",
     abstract: "Trains with the other workers of a coordinator; may be started, stopped and killed at any time.",
     discussion: """
-      Exit codes: 0 done or nothing to do, 75 start me again, 69 coordinator unreachable, 64 or 78 do not restart, 70 a bug.
+      Exit codes: 0 done or nothing to do, 75 start me again, 69 coordinator unreachable, 64, 77 or 78 do not restart, 70 a bug.
       SIGTERM, SIGINT and SIGUSR1 make it leave within 20 seconds; another, a second later or more, ends it at once.
       Every option may also be an environment variable (--max-runtime: TEMPER_MAX_RUNTIME) or a line of the file of settings; \
       a flag wins over the environment, that over the scheduler's variables, those over the file. `temper doctor` shows what counts.
@@ -33,8 +34,19 @@ struct TemperWorker: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Address or interface that other workers reach this one at; auto takes the one on the route to the coordinator. "
-        + "Links are not encrypted: name only a network you trust. (default: 127.0.0.1)", valueName: "address"))
+        + "Links are encrypted. (default: 127.0.0.1)", valueName: "address"))
   var dataInterface: String?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Folder with worker.key, or the file itself, for a coordinator over tcp; closed to other users. \
+      (default: TEMPER_KEYS, else XDG_CONFIG_HOME/temper, else ~/.config/temper)
+      """, valueName: "folder"))
+  var keys: String?
+
+  @Flag(help: "Use no keys and no encryption, on loopback only, with a coordinator that was started with --insecure.")
+  var insecure = false
 
   @Option(
     help: ArgumentHelp(
@@ -97,8 +109,11 @@ struct TemperWorker: ParsableCommand {
     let settings = try WorkerSettings(
       flags: flags, environment: environment,
       file: try SettingsFile.find(named: config, environment: environment), machine: .current)
-    let session = WorkerSession(
-      settings.configuration(instructionSet: InstructionSet.current.rawValue, once: once), log: log)
+    var configuration = settings.configuration(instructionSet: InstructionSet.current.rawValue, once: once)
+    configuration.insecure = insecure
+    configuration.security = try Credentials.security(
+      role: .worker, endpoint: settings.coordinator.value, keys: keys, insecure: insecure, environment: environment)
+    let session = WorkerSession(configuration, log: log)
     SignalWatch.start { session.leave(signal: $0) }
     if exitWithParent { ParentWatch.start { session.leave(signal: "the parent process ended") } }
     for warning in session.networkWarnings { log.warning("\(warning)") }

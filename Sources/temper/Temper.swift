@@ -19,6 +19,7 @@ struct Temper: ParsableCommand {
         name: "Train on a cluster",
         subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self, Doctor.self]),
       CommandGroup(name: "Measure", subcommands: [Bench.self]),
+      CommandGroup(name: "Admit machines and people", subcommands: [Keys.self]),
       CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),
       CommandGroup(name: "Work on Temper", subcommands: [Simulate.self]),
     ])

@@ -14,7 +14,7 @@ struct ControlPlaneTests {
   /// A server that answers Watch with WatchEvent, ListJobs with JobList, CancelJob not at all, and records the rest.
   private func makeServer(_ endpoint: String = "tcp://127.0.0.1:*") throws -> (ControlServer, Recorder<Seen>) {
     let seen = Recorder<Seen>()
-    let server = try ControlServer(endpoints: [endpoint], tickInterval: .milliseconds(20))
+    let server = try ControlServer(endpoints: [endpoint], tickInterval: .milliseconds(20), security: .insecure)
     try server.start { [unowned server] event in
       switch event {
       case .received(let peer, let envelope):
@@ -51,7 +51,7 @@ struct ControlPlaneTests {
     let (server, seen) = try makeServer()
     defer { server.close() }
     let unsolicited = Recorder<String>()
-    let client = try ControlClient(.init(endpoint: server.endpoints[0])) { event, client in
+    let client = try ControlClient(.init(endpoint: server.endpoints[0], security: .insecure)) { event, client in
       if case .connected = event { client.send(self.hello) }
       if case .received(let envelope) = event { unsolicited.add(ControlFrame.name(of: envelope)) }
     }
@@ -83,7 +83,7 @@ struct ControlPlaneTests {
   func disconnects() throws {
     let (server, seen) = try makeServer()
     defer { server.close() }
-    let steady = try ControlClient(.init(endpoint: server.endpoints[0])) { event, client in
+    let steady = try ControlClient(.init(endpoint: server.endpoints[0], security: .insecure)) { event, client in
       if case .connected = event { client.send(self.hello) }
     }
     defer { steady.close() }
@@ -92,7 +92,7 @@ struct ControlPlaneTests {
     // Descriptors are reused at once by the next client.
     for round in 0..<30 {
       let before = seen.all.count
-      let client = try ControlClient(.init(endpoint: server.endpoints[0])) { event, client in
+      let client = try ControlClient(.init(endpoint: server.endpoints[0], security: .insecure)) { event, client in
         if case .connected = event { client.send(self.hello) }
       }
       #expect(seen.wait { $0.count == before + 1 })
@@ -116,7 +116,7 @@ struct ControlPlaneTests {
   @Test("what a peer sent before it died is handled before its loss, however busy the handler was")
   func lastWords() throws {
     let seen = Recorder<String>()
-    let server = try ControlServer(endpoints: ["tcp://127.0.0.1:*"])
+    let server = try ControlServer(endpoints: ["tcp://127.0.0.1:*"], security: .insecure)
     let endpoint = try server.start { event in
       switch event {
       case .received(_, let envelope):
@@ -127,7 +127,7 @@ struct ControlPlaneTests {
       }
     }[0]
     defer { server.close() }
-    let client = try ControlClient(.init(endpoint: endpoint)) { event, client in
+    let client = try ControlClient(.init(endpoint: endpoint, security: .insecure)) { event, client in
       guard case .connected = event else { return }
       client.send(self.hello)
       for _ in 0..<3 { client.send(self.message { $0.leave.reason = "done" }) }
@@ -146,7 +146,7 @@ struct ControlPlaneTests {
     let results = inParallel(8) { _ in
       for _ in 0..<10 {
         let greeted = Recorder<Bool>()
-        let client = try ControlClient(.init(endpoint: endpoint)) { event, client in
+        let client = try ControlClient(.init(endpoint: endpoint, security: .insecure)) { event, client in
           if case .connected = event { greeted.add(client.send(self.hello)) }
         }
         #expect(greeted.wait { $0 == [true] })
@@ -172,7 +172,7 @@ struct ControlPlaneTests {
     let (first, _) = try makeServer()
     let endpoint = first.endpoints[0]
     let events = Recorder<String>()
-    let client = try ControlClient(.init(endpoint: endpoint)) { event, client in
+    let client = try ControlClient(.init(endpoint: endpoint, security: .insecure)) { event, client in
       switch event {
       case .connected:
         client.send(self.hello)
@@ -206,10 +206,10 @@ struct ControlPlaneTests {
 
   @Test("a request that is under way when the coordinator dies is answered by the next coordinator")
   func requestOverRestart() throws {
-    let silent = try ControlServer(endpoints: ["tcp://127.0.0.1:*"])
+    let silent = try ControlServer(endpoints: ["tcp://127.0.0.1:*"], security: .insecure)
     let arrived = Recorder<Bool>()
     let endpoint = try silent.start { if case .received = $0 { arrived.add(true) } }[0]
-    let client = try ControlClient(.init(endpoint: endpoint))
+    let client = try ControlClient(.init(endpoint: endpoint, security: .insecure))
     defer { client.close() }
     let answer = Handover<Result<WireEnvelope, any Error>>()
     OwnerThread().start(name: "request") {
@@ -248,7 +248,7 @@ struct ControlPlaneTests {
     #expect(reply.refused.remedy == "install the same release of temper on every machine")
     #expect(server.counters.refused == 1 && server.counters.received == 0)
     #expect(server.counters.garbage > 10)
-    let client = try ControlClient(.init(endpoint: endpoint))
+    let client = try ControlClient(.init(endpoint: endpoint, security: .insecure))
     defer { client.close() }
     #expect(try client.request(message { $0.watch.job = 1 }, timeout: .seconds(10)).watchEvent.over)
     #expect(seen.all.count { if case .received = $0 { true } else { false } } == 1)
@@ -258,7 +258,7 @@ struct ControlPlaneTests {
   func refusals() throws {
     let (server, _) = try makeServer()
     defer { server.close() }
-    let client = try ControlClient(.init(endpoint: server.endpoints[0]))
+    let client = try ControlClient(.init(endpoint: server.endpoints[0], security: .insecure))
     defer { client.close() }
     let error = try #require(throws: CommunicationError.self) {
       try client.request(message { $0.submitJob.spec = "x" }, timeout: .seconds(10))
@@ -270,7 +270,7 @@ struct ControlPlaneTests {
   func unreachable() throws {
     let reports = Recorder<CommunicationError>()
     let configuration = ControlClient.Configuration(
-      endpoint: "tcp://127.0.0.1:19999", unreachableLimit: .milliseconds(100))
+      endpoint: "tcp://127.0.0.1:19999", security: .insecure, unreachableLimit: .milliseconds(100))
     let client = try ControlClient(configuration) { event, _ in
       if case .unreachable(let error) = event { reports.add(error) }
     }
@@ -288,16 +288,18 @@ struct ControlPlaneTests {
   func portInUse() throws {
     let (server, _) = try makeServer()
     defer { server.close() }
-    let second = try ControlServer(endpoints: [server.endpoints[0]])
+    let second = try ControlServer(endpoints: [server.endpoints[0]], security: .insecure)
     let error = try #require(throws: CommunicationError.self) { try second.start { _ in } }
     #expect(error.code == .addressInUse && error.exitCode == 78)
     #expect("\(error)".hasPrefix(server.endpoints[0]) && error.hint.contains("another port"))
     for endpoint in ["tcp://127.0.0.1", "http://x:1", "tcp://203.0.113.7:20000", "ipc:///no/such/directory/s"] {
-      let server = try ControlServer(endpoints: [endpoint])
+      let server = try ControlServer(endpoints: [endpoint], security: .curve(.make(), AccessList()))
       let error = try #require(throws: CommunicationError.self) { try server.start { _ in } }
       #expect(error.code == .badEndpoint, "\(endpoint): \(error)")
     }
-    #expect(throws: CommunicationError.self) { try ControlClient(.init(endpoint: "tcp:/127.0.0.1")) }
+    #expect(throws: CommunicationError.self) {
+      try ControlClient(.init(endpoint: "tcp:/127.0.0.1", security: .insecure))
+    }
   }
 
   @Test("a client that met a server of another kind first still finds the coordinator later")
@@ -307,7 +309,7 @@ struct ControlPlaneTests {
     probe.close()
     let port = UInt16(endpoint.split(separator: ":").last.map(String.init) ?? "") ?? 0
     let strange = StrangeServer(port: port, saying: "HTTP/1.0 400 Bad Request\r\n\r\n")
-    let client = try ControlClient(.init(endpoint: endpoint))
+    let client = try ControlClient(.init(endpoint: endpoint, security: .insecure))
     defer { client.close() }
     usleep(300_000)
     #expect(!client.isConnected)
@@ -328,7 +330,8 @@ struct ControlPlaneTests {
   @Test("ticks come while nothing else does, and posted values reach the handler's thread")
   func ticksAndPosts() throws {
     let values = Recorder<Int>()
-    let server = try ControlServer(endpoints: ["tcp://127.0.0.1:*"], tickInterval: .milliseconds(5))
+    let server = try ControlServer(
+      endpoints: ["tcp://127.0.0.1:*"], tickInterval: .milliseconds(5), security: .insecure)
     var ticks = 0
     try server.start { event in
       switch event {

@@ -42,6 +42,18 @@ final class Ranks: Sendable {
     }
   }
 
+  /// Fresh keys of a generation by rank, as a coordinator hands them out; nil on networks without.
+  ///
+  /// - Parameter strangers: endpoints of further members that are not there.
+  func keys(and strangers: [CurvePublicKey] = []) -> [LinkKeys?] {
+    let endpoints = meshes.compactMap(\.endpointKey)
+    guard endpoints.count == meshes.count else { return meshes.map { _ in nil } }
+    let pairs = (endpoints + strangers).map { _ in CurveKeyPair.make() }
+    return meshes.indices.map {
+      LinkKeys(own: pairs[$0], endpoints: endpoints + strangers, members: pairs.map(\.publicKey))
+    }
+  }
+
   /// Forms a generation and runs `body` on every rank at once; the outcomes by rank.
   ///
   /// Whoever fails ends the generation for all, as a coordinator would.
@@ -50,8 +62,9 @@ final class Ranks: Sendable {
     _ body: @escaping @Sendable (Int, PeerMesh) throws -> Value
   ) -> [Result<Value, any Error>] {
     let peers = peers()
+    let keys = keys()
     return inParallel(meshes.count) { [meshes] rank in
-      let membership = MeshMembership(job: 7, generation: generation, rank: rank, peers: peers)
+      let membership = MeshMembership(job: 7, generation: generation, rank: rank, peers: peers, keys: keys[rank])
       do {
         try meshes[rank].form(membership, timeout: formTimeout)
         return try body(rank, meshes[rank])

@@ -233,15 +233,4 @@ final class Scratch {
     _ = consume first
     #expect(throws: Never.self) { try DirectoryLock(path: scratch.path + "/lock") }
   }
-
-  @Test(
-    "addresses that other machines can reach are known as such",
-    arguments: [
-      ("tcp://127.0.0.1:7070", false), ("tcp://localhost:7070", false), ("tcp://[::1]:7070", false),
-      ("ipc:///run/x", false), ("tcp://0.0.0.0:7070", true), ("tcp://10.0.0.3:7070", true), ("tcp://*:7070", true),
-    ])
-  func exposed(endpoint: String, isExposed: Bool) {
-    let configuration = CoordinatorConfiguration(directory: "x", endpoints: [endpoint])
-    #expect(configuration.exposedEndpoints.isEmpty != isExposed)
-  }
 }

@@ -349,6 +349,7 @@ private final class Partner: Sendable {
     var tcp = configuration
     tcp.directory = scratch.path + "/a"
     tcp.endpoints = ["tcp://127.0.0.1:*"]
+    tcp.insecure = true
     let first = try CoordinatorService(tcp, log: log)
     tcp.directory = scratch.path + "/b"
     tcp.endpoints = first.endpoints

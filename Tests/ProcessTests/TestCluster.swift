@@ -51,10 +51,34 @@ final class TestCluster {
     directory name: String = "runs", endpoint other: String? = nil, also: [String] = [], in namespace: String? = nil,
     variables: [String: String] = [:]
   ) throws {
-    let listen = ([other ?? endpoint] + also).flatMap { ["--listen", $0] }
+    let endpoints = [other ?? endpoint] + also
+    if endpoints.contains(where: { $0.hasPrefix("tcp://") }) { try makeKeys(directory: name) }
+    let listen = endpoints.flatMap { ["--listen", $0] }
     coordinator = try launch(
       "temper-coordinator", ["--directory", "\(directory.path)/\(name)"] + listen, log: "coordinator", in: namespace,
       variables: variables)
+  }
+
+  /// Where the keys of this test's own programs are: TEMPER_KEYS of every process.
+  var keysFolder: String { directory.path + "/keys" }
+
+  /// Makes the keys of a coordinator's directory, and a worker key and an operator key of this test.
+  @discardableResult
+  func makeKeys(directory name: String = "runs") throws -> KeyRegistry {
+    let (registry, isNew) = try KeyRegistry.make(directory: "\(directory.path)/\(name)")
+    guard isNew else { return registry }
+    try? FileManager.default.removeItem(atPath: keysFolder)
+    for role in [KeyRole.worker, .operator] { _ = try makeKey("test-\(role.rawValue)", role, in: keysFolder, registry) }
+    return registry
+  }
+
+  /// Enrolls a key and writes its file.
+  @discardableResult
+  func makeKey(_ name: String, _ role: KeyRole, in folder: String, _ registry: KeyRegistry) throws -> KeyFile {
+    let key = KeyFile(role: role, name: name, pair: .make(), coordinator: registry.coordinator.pair.publicKey)
+    try registry.enroll(name: name, role: role, key: key.pair.publicKey)
+    try key.write("\(folder)/\(role.rawValue).key")
+    return key
   }
 
   @discardableResult
@@ -83,6 +107,7 @@ final class TestCluster {
     let outer = namespace.map { ["/sbin/ip", "netns", "exec", $0] } ?? wrapper
     process.executableURL = outer.first.map { URL(fileURLWithPath: $0) } ?? executable
     let prefix = outer.isEmpty ? [] : outer.dropFirst() + [executable.path]
+    process.environment = ProcessInfo.processInfo.environment.merging(["TEMPER_KEYS": keysFolder]) { $1 }
     // A test run that is killed leaves nothing behind.
     process.arguments = prefix + arguments + (program == "temper" ? [] : ["--exit-with-parent"])
     let path = directory.appendingPathComponent("\(log).log").path

@@ -120,6 +120,8 @@ class Cluster:
 
     def coordinator(self, *arguments, prefix=()):
         listen = ["--directory", str(self.runs), "--listen", self.endpoint, *arguments]
+        if any(argument.startswith("tcp://") for argument in arguments):
+            self.temper("keys", "init", "--directory", str(self.runs))
         return self.start("coordinator", "temper-coordinator", listen, prefix)
 
     def worker(self, name, *arguments, prefix=(), coordinator=None):

@@ -26,6 +26,11 @@ final class ControlClientLoop {
     let options = SocketOptions(maximumFrameByteCount: Int64(ControlFrame.maximumByteCountToClient))
     let socket = try Socket(.dealer, options: options)
     socket.setRoutingIdentity(PeerIdentity.fresh().bytes)
+    if case .curve(let pair, let coordinator) = client.configuration.security,
+      client.configuration.endpoint.hasPrefix("tcp://")
+    {
+      socket.protect(as: pair, server: coordinator)
+    }
     let monitor = try SocketMonitor(socket)
     do { try socket.connect(client.configuration.endpoint) } catch {
       monitor.close()
@@ -84,12 +89,37 @@ final class ControlClientLoop {
     while let event = monitor?.next() {
       switch event.kind {
       case .handshakeSucceeded: becomeConnected()
-      case .handshakeFailed: lose("whoever listens there is not a coordinator of this release (handshake failed)")
+      case .handshakeDenied: deny()
+      case .handshakeFailed: lose(handshakeTrouble)
       case .disconnected: lose("the connection was closed by the coordinator's side")
       case .connectRetried: note("nobody listens there")
       default: break
       }
     }
+  }
+
+  private var handshakeTrouble: String {
+    if case .curve = client.configuration.security {
+      return "whoever listens there is not the coordinator that this key is enrolled with (handshake failed)"
+    }
+    return "whoever listens there is not a coordinator of this release, or wants a key (handshake failed)"
+  }
+
+  /// The coordinator has said that it does not admit this key; trying again would not change it.
+  private func deny() {
+    let error = CommunicationError(
+      .notPermitted, "the coordinator does not admit this key: it was revoked, or never enrolled there",
+      hint: "on the coordinator's machine: temper keys list; a new key: temper keys enroll",
+      location: client.configuration.endpoint)
+    lose(error.message)
+    guard client.shared.withLock({ $0.denial == nil }) else { return }
+    let pending = client.shared.withLock { shared in
+      shared.denial = error
+      defer { shared.pending.removeAll() }
+      return shared.pending.values.map(\.answer)
+    }
+    for answer in pending { answer.give(.failure(error)) }
+    client.deliver(.incompatible(error))
   }
 
   private func note(_ trouble: String) { client.shared.withLock { $0.lastTrouble = trouble } }

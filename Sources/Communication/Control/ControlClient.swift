@@ -18,7 +18,7 @@ public final class ControlClient: Sendable {
     case disconnected(String)
     /// A message that is no reply to a pending request.
     case received(WireEnvelope)
-    /// The coordinator speaks another protocol version: leave with the error's exit code.
+    /// The coordinator speaks another protocol version, or does not admit this key: leave with the error's exit code.
     case incompatible(CommunicationError)
     /// Nobody has answered for longer than the limit; reported once per outage.
     case unreachable(CommunicationError)
@@ -30,6 +30,8 @@ public final class ControlClient: Sendable {
   public struct Configuration: Sendable {
     /// `tcp://HOST:PORT` or `ipc:///PATH`.
     public var endpoint: String
+    /// How a tcp link is protected; ipc needs nothing.
+    public var security: ClientSecurity?
     /// After this long without a connection `.unreachable` is reported.
     public var unreachableLimit: Duration
     /// How often the handler gets `.tick`; nil for never.
@@ -39,10 +41,11 @@ public final class ControlClient: Sendable {
 
     /// Makes a configuration.
     public init(
-      endpoint: String, unreachableLimit: Duration = .seconds(30), tickInterval: Duration? = nil,
-      backOff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2))
+      endpoint: String, security: ClientSecurity? = nil, unreachableLimit: Duration = .seconds(30),
+      tickInterval: Duration? = nil, backOff: ClosedRange<Duration> = .milliseconds(100)...(.seconds(2))
     ) {
       self.endpoint = endpoint
+      self.security = security
       self.unreachableLimit = unreachableLimit
       self.tickInterval = tickInterval
       self.backOff = backOff
@@ -66,6 +69,8 @@ public final class ControlClient: Sendable {
     var pending: [UInt64: Pending] = [:]
     var nextRequest: UInt64 = 1
     var isClosed = false
+    /// Why this client will never be admitted, if it was told so.
+    var denial: CommunicationError?
     var lastTrouble = "no answer yet"
   }
 
@@ -80,10 +85,21 @@ public final class ControlClient: Sendable {
   /// - Parameters:
   ///   - configuration: where to connect, how patient to be.
   ///   - handler: called on the client's thread; it must not wait, and must not call `request`.
-  /// - Throws: `badEndpoint` when the endpoint cannot be understood; an absent coordinator is no error.
+  /// - Throws: `badEndpoint` when the endpoint cannot be understood, `notPermitted` when a tcp endpoint has no protection; an
+  ///   absent coordinator is no error.
   public init(
     _ configuration: Configuration, handler: @escaping @Sendable (Event, ControlClient) -> Void = { _, _ in }
   ) throws {
+    if configuration.endpoint.hasPrefix("tcp://") {
+      switch configuration.security {
+      case .curve: break
+      case .insecure: try Credentials.requireLoopback(configuration.endpoint)
+      case nil:
+        throw CommunicationError(
+          .notPermitted, "a tcp link needs a key", hint: "give --keys, or use the coordinator's ipc endpoint",
+          location: configuration.endpoint)
+      }
+    }
     self.configuration = configuration
     self.handler = handler
     wake = try WakePipe()
@@ -130,7 +146,7 @@ public final class ControlClient: Sendable {
   ///
   /// When the connection breaks meanwhile, the request is sent again over the next one: requests must bear that
   /// (SubmitJob has its idempotency key for it).
-  /// - Throws: `unreachable` when there was no connection until the deadline, `timedOut` when there was one but no reply,
+  /// - Throws: `notPermitted` when the coordinator does not admit this key, `unreachable` when there was no connection until the deadline, `timedOut` when there was one but no reply,
   ///   `refused` with the coordinator's reason, remedy and exit code, `closed`.
   public func request(_ envelope: WireEnvelope, timeout: Duration) throws -> WireEnvelope {
     guard !thread.isCurrent else {
@@ -139,6 +155,7 @@ public final class ControlClient: Sendable {
     let answer = Handover<Result<WireEnvelope, CommunicationError>>()
     let number: UInt64 = try shared.withLock {
       guard !$0.isClosed else { throw closedError }
+      if let denial = $0.denial { throw denial }
       let number = $0.nextRequest
       $0.nextRequest += 1
       var envelope = envelope

@@ -1,48 +1,47 @@
-// The thread of a ControlServer.
-// Each received frame carries the descriptor of its connection, and the monitor reports the descriptor of a lost one: so
-// descriptors map to identities. libzmq reports a loss before it closes the descriptor; the monitor is read after each receive
-// and before the frame is handled, so a frame that came by a reused descriptor finds the old loss already known, and no
-// loss is blamed on the wrong peer. What a lost peer had sent is delivered before its loss.
+// The thread of a ControlServer: waits, hands messages, losses and ticks to the handler, sends what it and others ask for.
+// Ports know who speaks (ControlPort); this loop knows what a message is.
 
 import Foundation
 import Synchronization
 
 final class ControlServerLoop {
+  /// In the order they were asked for.
   let endpoints: [String]
   private let server: ControlServer
   private let handler: (ControlServer.Event) -> Void
-  private let router: Socket
-  private let monitor: SocketMonitor
+  private let ports: [ControlPort]
   private var poll = PollSet()
-  private var identities: [Int32: PeerIdentity] = [:]
-  /// Losses that wait until what the peer had sent is delivered.
-  private var lost: [PeerIdentity] = []
-  /// Descriptors lost before a frame of theirs was handled, in this round.
-  private var lostUnknown: Set<Int32> = []
 
   init(server: ControlServer, handler: @escaping (ControlServer.Event) -> Void) throws {
     self.server = server
     self.handler = handler
-    router = try Socket(.router, options: server.options)
-    monitor = try SocketMonitor(router)
-    do { endpoints = try server.requested.map(router.bind) } catch {
-      monitor.close()
-      router.close()
+    var ports: [ControlPort] = []
+    var resolved: [String: String] = [:]
+    do {
+      for isTCP in [true, false] {
+        let requested = server.requested.filter { $0.hasPrefix("tcp://") == isTCP }
+        guard !requested.isEmpty else { continue }
+        let port = try ControlPort(requested, options: server.options, security: server.security)
+        ports.append(port)
+        for (asked, given) in zip(requested, port.endpoints) { resolved[asked] = given }
+      }
+    } catch {
+      for port in ports { port.close() }
       throw error
     }
+    self.ports = ports
+    endpoints = server.requested.compactMap { resolved[$0] }
   }
 
   func run() {
     let clock = ContinuousClock()
     var nextTick = clock.now + server.tickInterval
     while !server.shared.withLock({ $0.isClosed }) {
-      poll.reset(wake: server.wake)
-      poll.add(router)
-      poll.add(monitor.pair)
+      resetPoll(receiving: true)
       poll.wait(max(.zero, nextTick - clock.now))
       server.wake.drain()
       flush()
-      receiveAll()
+      for port in ports { receiveAll(port) }
       let now = clock.now
       if now >= nextTick {
         deliver(.tick(now))
@@ -51,20 +50,28 @@ final class ControlServerLoop {
     }
     flush()
     stopListening()
-    monitor.close()
-    router.close()
+    for port in ports { port.close() }
+  }
+
+  private func resetPoll(receiving: Bool) {
+    poll.reset(wake: server.wake)
+    for port in ports {
+      if receiving { poll.add(port.router) }
+      poll.add(port.monitor.pair)
+    }
   }
 
   /// Frees the ports before `close` returns; closing the socket alone leaves that to libzmq's own time.
   private func stopListening() {
-    var left = endpoints.count(where: router.unbind)
+    var left = ports.reduce(0) { count, port in count + port.endpoints.count(where: port.router.unbind) }
     let deadline = ContinuousClock().now + .seconds(1)
     while left > 0, ContinuousClock().now < deadline {
-      poll.reset(wake: server.wake)
-      poll.add(monitor.pair)
+      resetPoll(receiving: false)
       poll.wait(.milliseconds(20))
-      while let event = monitor.next() {
-        if event.kind == .closed { left -= 1 }
+      for port in ports {
+        while let event = port.monitor.next() {
+          if event.kind == .closed { left -= 1 }
+        }
       }
     }
   }
@@ -94,7 +101,9 @@ final class ControlServerLoop {
 
   private func send(_ envelope: WireEnvelope, to peer: PeerIdentity) {
     let isSent: Bool
-    if let bytes = try? ControlFrame.encode(envelope), router.send(peer.bytes, more: true) == .sent {
+    if let router = ports.first(where: { $0.knows(peer) })?.router, let bytes = try? ControlFrame.encode(envelope),
+      router.send(peer.bytes, more: true) == .sent
+    {
       isSent = router.send(bytes) == .sent
     } else {
       isSent = false
@@ -104,48 +113,21 @@ final class ControlServerLoop {
     }
   }
 
-  private func receiveAll() {
-    takeMonitorEvents()
+  private func receiveAll(_ port: ControlPort) {
+    port.takeMonitorEvents()
     // A bounded round, so that one flooding peer cannot hold up ticks and losses.
     for _ in 0..<1_000 {
-      guard let (parts, partCount, descriptor) = router.receive(maximumParts: 2) else { break }
-      takeMonitorEvents()
-      guard let first = parts.first else { continue }
-      let peer = PeerIdentity(bytes: first)
-      introduce(peer, descriptor: descriptor)
-      guard partCount == 2 else {
-        server.shared.withLock { $0.counters.garbage += 1 }
-        continue
-      }
-      handle(parts[1], from: peer)
+      guard port.receive(take) else { break }
     }
-    lostUnknown.removeAll()
-    let gone = lost
-    lost.removeAll()
-    for peer in gone { deliver(.disconnected(peer)) }
+    for peer in port.takeLosses() { deliver(.disconnected(peer)) }
   }
 
-  private func introduce(_ peer: PeerIdentity, descriptor: Int32) {
-    guard descriptor >= 0, identities[descriptor] != peer, !lost.contains(peer) else { return }
-    if lostUnknown.contains(descriptor) {
-      lost.append(peer)  // it spoke and went before it was known
-    } else if let earlier = identities.updateValue(peer, forKey: descriptor) {
-      lost.append(earlier)
-    }
-  }
-
-  private func takeMonitorEvents() {
-    while let event = monitor.next() {
-      switch event.kind {
-      case .accepted: lostUnknown.remove(event.value)
-      case .disconnected:
-        if let peer = identities.removeValue(forKey: event.value) {
-          lost.append(peer)
-        } else {
-          lostUnknown.insert(event.value)
-        }
-      default: break
-      }
+  private func take(_ arrival: ControlPort.Arrival) {
+    switch arrival {
+    case .introduced(let peer, let principal): deliver(.introduced(peer, principal))
+    case .message(let peer, let bytes): handle(bytes, from: peer)
+    case .garbage: server.shared.withLock { $0.counters.garbage += 1 }
+    case .denied: server.shared.withLock { $0.counters.denied += 1 }
     }
   }
 

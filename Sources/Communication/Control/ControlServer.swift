@@ -10,7 +10,9 @@ import Synchronization
 public final class ControlServer: Sendable {
   /// What the handler is called with.
   public enum Event {
-    /// A message arrived; the first from an identity introduces it.
+    /// A connection spoke for the first time, and this is who it is; its messages follow.
+    case introduced(PeerIdentity, Principal)
+    /// A message arrived from a peer that was introduced.
     case received(PeerIdentity, WireEnvelope)
     /// The connection of a peer that had sent something is gone; it never comes back under this identity.
     case disconnected(PeerIdentity)
@@ -32,6 +34,8 @@ public final class ControlServer: Sendable {
     public var refused = 0
     /// Messages for peers that were gone, or too long.
     public var undeliverable = 0
+    /// Messages of keys that are not admitted any more, or under somebody else's identity; dropped unread.
+    public var denied = 0
   }
 
   enum Command {
@@ -53,16 +57,24 @@ public final class ControlServer: Sendable {
   let requested: [String]
   let tickInterval: Duration
   let options: SocketOptions
+  let security: ServerSecurity?
   private let thread = OwnerThread()
 
   /// Makes a server that does nothing yet.
   ///
   /// - Parameters:
-  ///   - endpoints: `tcp://ADDRESS:PORT`, `tcp://ADDRESS:*` (a free port in 20000..<30000) or `ipc:///PATH`.
+  ///   - endpoints: `tcp://ADDRESS:PORT`, `tcp://ADDRESS:*` (a free port in 20000..<30000) or `ipc:///PATH`, which processes of
+  ///     the same user reach.
   ///   - tickInterval: how often the handler gets `.tick`, whatever else happens.
-  /// - Throws: `system` when the process has no file descriptors left.
-  public init(endpoints: [String], tickInterval: Duration = .milliseconds(100)) throws {
+  ///   - security: how tcp endpoints are protected; nil allows ipc only.
+  /// - Throws: `notPermitted` for a tcp endpoint that is not protected as it must be, `system` when the process has no file
+  ///   descriptors left.
+  public init(
+    endpoints: [String], tickInterval: Duration = .milliseconds(100), security: ServerSecurity? = nil
+  ) throws {
+    for endpoint in endpoints where endpoint.hasPrefix("tcp://") { try ServerSecurity.check(endpoint, security) }
     requested = endpoints
+    self.security = security
     self.tickInterval = tickInterval
     options = SocketOptions(maximumFrameByteCount: Int64(ControlFrame.maximumByteCountToServer))
     wake = try WakePipe()

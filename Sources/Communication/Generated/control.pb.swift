@@ -396,6 +396,23 @@ public nonisolated struct WireEnvelope: Sendable {
     set {body = .probeResult(newValue)}
   }
 
+  /// a machine without a key, which holds a one-time token
+  public var enroll: WireEnroll {
+    get {
+      if case .enroll(let v)? = body {return v}
+      return WireEnroll()
+    }
+    set {body = .enroll(newValue)}
+  }
+
+  public var enrolled: WireEnrolled {
+    get {
+      if case .enrolled(let v)? = body {return v}
+      return WireEnrolled()
+    }
+    set {body = .enrolled(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -442,6 +459,9 @@ public nonisolated struct WireEnvelope: Sendable {
     case checkpointList(WireCheckpointList)
     case probeEndpoint(WireProbeEndpoint)
     case probeResult(WireProbeResult)
+    /// a machine without a key, which holds a one-time token
+    case enroll(WireEnroll)
+    case enrolled(WireEnrolled)
 
   }
 
@@ -482,6 +502,9 @@ public nonisolated struct WireWorkerHello: Sendable {
   public var generation: UInt64 = 0
 
   public var committedStep: UInt64 = 0
+
+  /// public key of its data endpoint, fresh for each process; empty with --insecure
+  public var meshKey: Data = Data()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -593,6 +616,12 @@ public nonisolated struct WireMember: Sendable {
   /// Clears the value of `shards`. Subsequent reads from it will return its default value.
   public mutating func clearShards() {self._shards = nil}
 
+  /// public key of its data endpoint; empty with --insecure
+  public var meshKey: Data = Data()
+
+  /// public key by which it is known to the other members of this generation
+  public var linkKey: Data = Data()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -629,6 +658,9 @@ public nonisolated struct WireGenerationBegin: Sendable {
 
   /// file name to fetch when the job starts from a file, else empty
   public var initialWeights: String = String()
+
+  /// the receiver's secret key for links to the other members; this generation only
+  public var linkSecret: Data = Data()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1351,6 +1383,34 @@ public nonisolated struct WireProbeResult: Sendable {
   public init() {}
 }
 
+/// Only on a link that a token's key has opened; the key is enrolled under the token's name, and the token is spent.
+public nonisolated struct WireEnroll: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var publicKey: Data = Data()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireEnrolled: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  /// worker, operator
+  public var role: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "temper"
@@ -1361,7 +1421,7 @@ nonisolated extension WireStateSource: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Envelope"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{4}\u{9}worker_hello\0\u{1}heartbeat\0\u{3}member_position\0\u{3}member_ready\0\u{3}peer_lost\0\u{3}step_progress\0\u{3}epoch_result\0\u{1}leave\0\u{3}job_finished\0\u{3}job_failed\0\u{3}log_lines\0\u{3}checkpoint_begin\0\u{3}file_piece\0\u{3}checkpoint_commit\0\u{3}fetch_piece\0\u{2}\u{10}welcome\0\u{1}refused\0\u{3}generation_begin\0\u{3}generation_sync\0\u{3}generation_start\0\u{3}generation_end\0\u{3}checkpoint_result\0\u{1}acknowledged\0\u{4}\u{d}submit_job\0\u{3}submit_result\0\u{3}list_jobs\0\u{3}job_list\0\u{3}list_workers\0\u{3}worker_list\0\u{1}watch\0\u{3}watch_event\0\u{3}fetch_logs\0\u{3}cancel_job\0\u{3}cancel_result\0\u{1}shutdown\0\u{3}list_checkpoints\0\u{3}checkpoint_list\0\u{4}\u{1b}probe_endpoint\0\u{3}probe_result\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{4}\u{9}worker_hello\0\u{1}heartbeat\0\u{3}member_position\0\u{3}member_ready\0\u{3}peer_lost\0\u{3}step_progress\0\u{3}epoch_result\0\u{1}leave\0\u{3}job_finished\0\u{3}job_failed\0\u{3}log_lines\0\u{3}checkpoint_begin\0\u{3}file_piece\0\u{3}checkpoint_commit\0\u{3}fetch_piece\0\u{2}\u{10}welcome\0\u{1}refused\0\u{3}generation_begin\0\u{3}generation_sync\0\u{3}generation_start\0\u{3}generation_end\0\u{3}checkpoint_result\0\u{1}acknowledged\0\u{4}\u{d}submit_job\0\u{3}submit_result\0\u{3}list_jobs\0\u{3}job_list\0\u{3}list_workers\0\u{3}worker_list\0\u{1}watch\0\u{3}watch_event\0\u{3}fetch_logs\0\u{3}cancel_job\0\u{3}cancel_result\0\u{1}shutdown\0\u{3}list_checkpoints\0\u{3}checkpoint_list\0\u{2}\u{11}enroll\0\u{1}enrolled\0\u{4}\u{9}probe_endpoint\0\u{3}probe_result\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1851,6 +1911,32 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.body = .checkpointList(v)
         }
       }()
+      case 90: try {
+        var v: WireEnroll?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .enroll(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .enroll(v)
+        }
+      }()
+      case 91: try {
+        var v: WireEnrolled?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .enrolled(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .enrolled(v)
+        }
+      }()
       case 100: try {
         var v: WireProbeEndpoint?
         var hadOneofValue = false
@@ -2039,6 +2125,14 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
       guard case .checkpointList(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 73)
     }()
+    case .enroll?: try {
+      guard case .enroll(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 90)
+    }()
+    case .enrolled?: try {
+      guard case .enrolled(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 91)
+    }()
     case .probeEndpoint?: try {
       guard case .probeEndpoint(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 100)
@@ -2062,7 +2156,7 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireWorkerHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".WorkerHello"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}name\0\u{1}threads\0\u{3}data_endpoint\0\u{1}host\0\u{3}ipc_endpoint\0\u{3}instruction_set\0\u{1}version\0\u{3}process_identifier\0\u{1}job\0\u{1}generation\0\u{3}committed_step\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}incarnation\0\u{1}name\0\u{1}threads\0\u{3}data_endpoint\0\u{1}host\0\u{3}ipc_endpoint\0\u{3}instruction_set\0\u{1}version\0\u{3}process_identifier\0\u{1}job\0\u{1}generation\0\u{3}committed_step\0\u{4}\u{12}mesh_key\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2082,6 +2176,7 @@ nonisolated extension WireWorkerHello: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 10: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
       case 11: try { try decoder.decodeSingularUInt64Field(value: &self.generation) }()
       case 12: try { try decoder.decodeSingularUInt64Field(value: &self.committedStep) }()
+      case 30: try { try decoder.decodeSingularBytesField(value: &self.meshKey) }()
       default: break
       }
     }
@@ -2124,6 +2219,9 @@ nonisolated extension WireWorkerHello: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if self.committedStep != 0 {
       try visitor.visitSingularUInt64Field(value: self.committedStep, fieldNumber: 12)
     }
+    if !self.meshKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.meshKey, fieldNumber: 30)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2140,6 +2238,7 @@ nonisolated extension WireWorkerHello: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.job != rhs.job {return false}
     if lhs.generation != rhs.generation {return false}
     if lhs.committedStep != rhs.committedStep {return false}
+    if lhs.meshKey != rhs.meshKey {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2342,7 +2441,7 @@ nonisolated extension WireShardRange: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension WireMember: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Member"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}worker\0\u{1}name\0\u{3}data_endpoint\0\u{3}ipc_endpoint\0\u{1}host\0\u{1}shards\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}worker\0\u{1}name\0\u{3}data_endpoint\0\u{3}ipc_endpoint\0\u{1}host\0\u{1}shards\0\u{4}\u{18}mesh_key\0\u{3}link_key\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2356,6 +2455,8 @@ nonisolated extension WireMember: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       case 4: try { try decoder.decodeSingularStringField(value: &self.ipcEndpoint) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.host) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._shards) }()
+      case 30: try { try decoder.decodeSingularBytesField(value: &self.meshKey) }()
+      case 31: try { try decoder.decodeSingularBytesField(value: &self.linkKey) }()
       default: break
       }
     }
@@ -2384,6 +2485,12 @@ nonisolated extension WireMember: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     try { if let v = self._shards {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    if !self.meshKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.meshKey, fieldNumber: 30)
+    }
+    if !self.linkKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.linkKey, fieldNumber: 31)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2394,6 +2501,8 @@ nonisolated extension WireMember: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if lhs.ipcEndpoint != rhs.ipcEndpoint {return false}
     if lhs.host != rhs.host {return false}
     if lhs._shards != rhs._shards {return false}
+    if lhs.meshKey != rhs.meshKey {return false}
+    if lhs.linkKey != rhs.linkKey {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2401,7 +2510,7 @@ nonisolated extension WireMember: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension WireGenerationBegin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".GenerationBegin"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{1}rank\0\u{1}members\0\u{1}spec\0\u{1}dataset\0\u{1}checkpoint\0\u{3}checkpoint_step\0\u{3}initial_weights\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{1}rank\0\u{1}members\0\u{1}spec\0\u{1}dataset\0\u{1}checkpoint\0\u{3}checkpoint_step\0\u{3}initial_weights\0\u{4}\u{15}link_secret\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2418,6 +2527,7 @@ nonisolated extension WireGenerationBegin: SwiftProtobuf.Message, SwiftProtobuf.
       case 7: try { try decoder.decodeSingularStringField(value: &self.checkpoint) }()
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.checkpointStep) }()
       case 9: try { try decoder.decodeSingularStringField(value: &self.initialWeights) }()
+      case 30: try { try decoder.decodeSingularBytesField(value: &self.linkSecret) }()
       default: break
       }
     }
@@ -2451,6 +2561,9 @@ nonisolated extension WireGenerationBegin: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.initialWeights.isEmpty {
       try visitor.visitSingularStringField(value: self.initialWeights, fieldNumber: 9)
     }
+    if !self.linkSecret.isEmpty {
+      try visitor.visitSingularBytesField(value: self.linkSecret, fieldNumber: 30)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2464,6 +2577,7 @@ nonisolated extension WireGenerationBegin: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.checkpoint != rhs.checkpoint {return false}
     if lhs.checkpointStep != rhs.checkpointStep {return false}
     if lhs.initialWeights != rhs.initialWeights {return false}
+    if lhs.linkSecret != rhs.linkSecret {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4097,6 +4211,71 @@ nonisolated extension WireProbeResult: SwiftProtobuf.Message, SwiftProtobuf._Mes
   public static func ==(lhs: WireProbeResult, rhs: WireProbeResult) -> Bool {
     if lhs.trouble != rhs.trouble {return false}
     if lhs.seconds != rhs.seconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireEnroll: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Enroll"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}public_key\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.publicKey) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.publicKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.publicKey, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireEnroll, rhs: WireEnroll) -> Bool {
+    if lhs.publicKey != rhs.publicKey {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireEnrolled: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Enrolled"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}role\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.role) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.role.isEmpty {
+      try visitor.visitSingularStringField(value: self.role, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireEnrolled, rhs: WireEnrolled) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.role != rhs.role {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

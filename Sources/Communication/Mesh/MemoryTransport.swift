@@ -66,6 +66,7 @@ public final class MemoryNetwork: Sendable {
 final class MemoryTransport: MeshTransport {
   let dataEndpoint: String
   var localEndpoint: String { "" }
+  var endpointKey: CurvePublicKey? { nil }
   let ledger: SendLedger
   private let network: MemoryNetwork
   private let member: MemoryNetwork.Member

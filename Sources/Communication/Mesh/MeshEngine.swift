@@ -111,12 +111,18 @@ final class MeshEngine {
       self.operation = nil
       operation.gate.finish()
     }
-    for (gate, error) in condemned { gate.fail(error) }
-    condemned.removeAll(keepingCapacity: true)
+    failCondemned()
     if let (membership, gate) = next {
       next = nil
       open(membership, gate)
+      // A generation whose links could not even be begun is over already.
+      failCondemned()
     }
+  }
+
+  private func failCondemned() {
+    for (gate, error) in condemned { gate.fail(error) }
+    condemned.removeAll(keepingCapacity: true)
   }
 
   // MARK: Generations

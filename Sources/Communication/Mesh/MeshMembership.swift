@@ -30,9 +30,12 @@ public struct MeshMembership: Sendable, Hashable {
   public var rank: Int
   /// All members by rank, this one included; at most 256.
   public var peers: [MeshPeer]
+  /// The keys of the links; nil when all of them are ipc or in the clear.
+  public var keys: LinkKeys?
 
   /// Makes a membership.
-  public init(job: UInt64, generation: UInt64, rank: Int, peers: [MeshPeer]) {
+  public init(job: UInt64, generation: UInt64, rank: Int, peers: [MeshPeer], keys: LinkKeys? = nil) {
+    self.keys = keys
     self.job = job
     self.generation = generation
     self.rank = rank

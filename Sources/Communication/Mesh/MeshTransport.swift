@@ -48,6 +48,8 @@ protocol MeshTransport: AnyObject {
   var dataEndpoint: String { get }
   /// Where peers on this machine reach it; empty when there is no such way.
   var localEndpoint: String { get }
+  /// The public key of `dataEndpoint`; nil when it asks for none.
+  var endpointKey: CurvePublicKey? { get }
   var ledger: SendLedger { get }
 
   /// Begins to link to every other rank of the membership; `.linked` follows for each.

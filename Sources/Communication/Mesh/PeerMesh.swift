@@ -11,7 +11,7 @@ import Synchronization
 public final class PeerMesh: Sendable {
   /// Where to listen.
   public struct Configuration: Sendable {
-    /// Address or interface to listen on, as `127.0.0.1`, `0.0.0.0` or `eth0`; the port is a free one in 20000..<30000.
+    /// Address or interface of this machine to listen on, as `127.0.0.1` or `eth0`; the port is a free one in 20000..<30000.
     public var interface: String
     /// The address that peers connect to; the interface's own when nil.
     public var advertisedAddress: String?
@@ -19,12 +19,15 @@ public final class PeerMesh: Sendable {
     public var ipcDirectory: String?
     /// A link without traffic for this long is lost; libzmq's own heartbeats keep it alive.
     public var linkTimeout: Duration
+    /// Whether tcp links are encrypted and peers proven by `LinkKeys`; in the clear they are allowed on loopback only.
+    public var isEncrypted: Bool
 
     /// Makes a configuration; loopback only unless told otherwise.
     public init(
       interface: String = "127.0.0.1", advertisedAddress: String? = nil, ipcDirectory: String? = nil,
-      linkTimeout: Duration = .seconds(3)
+      linkTimeout: Duration = .seconds(3), isEncrypted: Bool = true
     ) {
+      self.isEncrypted = isEncrypted
       self.interface = interface
       self.advertisedAddress = advertisedAddress
       self.ipcDirectory = ipcDirectory
@@ -45,6 +48,8 @@ public final class PeerMesh: Sendable {
   public let dataEndpoint: String
   /// Where peers on this machine reach it; empty when no ipc directory was given.
   public let ipcEndpoint: String
+  /// The public key of `dataEndpoint`, fresh for each mesh, for WorkerHello; nil when links are in the clear.
+  public let endpointKey: CurvePublicKey?
   let shared: SharedBox
   private let wake: WakePipe
   private let thread: OwnerThread
@@ -62,7 +67,7 @@ public final class PeerMesh: Sendable {
   /// - Parameters:
   ///   - configuration: where to listen.
   ///   - onPeerLost: called on the mesh thread, at most once per generation, as soon as a link breaks.
-  /// - Throws: `addressInUse`, `badEndpoint`, naming the endpoint.
+  /// - Throws: `addressInUse`, `badEndpoint`, naming the endpoint; `notPermitted` for links in the clear off loopback.
   public convenience init(
     _ configuration: Configuration = Configuration(), onPeerLost: @escaping @Sendable (PeerLoss) -> Void = { _ in }
   ) throws {
@@ -77,11 +82,11 @@ public final class PeerMesh: Sendable {
     let wake = try WakePipe()
     let shared = SharedBox()
     let thread = OwnerThread()
-    let outcome = Handover<Result<(String, String), any Error>>()
+    let outcome = Handover<Result<(String, String, CurvePublicKey?), any Error>>()
     thread.start(name: "mesh") {
       do {
         let transport = try makeTransport(wake)
-        let endpoints = (transport.dataEndpoint, transport.localEndpoint)
+        let endpoints = (transport.dataEndpoint, transport.localEndpoint, transport.endpointKey)
         let engine = MeshEngine(transport: transport, shared: shared, onPeerLost: onPeerLost)
         outcome.give(.success(endpoints))
         engine.run()
@@ -89,7 +94,7 @@ public final class PeerMesh: Sendable {
         outcome.give(.failure(error))
       }
     }
-    (dataEndpoint, ipcEndpoint) = try outcome.take().get()
+    (dataEndpoint, ipcEndpoint, endpointKey) = try outcome.take().get()
     self.wake = wake
     self.shared = shared
     self.thread = thread
@@ -123,6 +128,12 @@ public final class PeerMesh: Sendable {
   public func form(_ membership: MeshMembership, timeout: Duration) throws {
     guard membership.peers.indices.contains(membership.rank), membership.worldSize <= 256 else {
       throw CommunicationError(.misuse, "rank \(membership.rank) of \(membership.worldSize) members; at most 256")
+    }
+    if let keys = membership.keys,
+      [keys.endpoints.count, keys.members.count] != [membership.worldSize, membership.worldSize]
+    {
+      throw CommunicationError(
+        .misuse, "\(keys.members.count) and \(keys.endpoints.count) keys for \(membership.worldSize) members")
     }
     let gate = Gate()
     gate.begin()

@@ -1,5 +1,5 @@
-// The mesh over ZeroMQ: one ROUTER that peers connect to, and one DEALER per peer. All sending is by DEALER, all receiving by ROUTER.
-// A member's ROUTER lives as long as its process, so a DEALER that is disconnected is evidence of a lost process or network, and
+// The mesh over ZeroMQ: ROUTERs that peers connect to (MeshPort), and one DEALER per peer. All sending is by DEALER, all
+// receiving by ROUTER. A member's ROUTER lives as long as its process, so a DEALER that is disconnected is evidence of a lost process or network, and
 // members that merely leave a generation break nobody's links.
 // Payloads are sent from the caller's memory without copying; SendLedger knows when libzmq has let go of them.
 
@@ -16,6 +16,8 @@ final class ZeroMQTransport: MeshTransport {
     var dealer: Socket
     var monitor: SocketMonitor
     var endpoint: String
+    /// The keys of a tcp link.
+    var protection: (own: CurveKeyPair, peer: CurvePublicKey)?
     var isLinked = false
     /// When to replace a socket whose handshake failed.
     var retryAt: ContinuousClock.Instant?
@@ -27,14 +29,15 @@ final class ZeroMQTransport: MeshTransport {
   private let wake: WakePipe
   private let options: SocketOptions
   private let host: String
-  private let router: Socket
+  private let pair: CurveKeyPair?
+  /// The tcp port, then the ipc port if there is one.
+  private let ports: [MeshPort]
   private var links: [Link] = []
   private var pollSet = PollSet()
   private var messages = MessagePool()
   private let ledgerHint: Unmanaged<SendLedger>
   private let headerBytes: UnsafeMutableRawPointer
   private let outgoing: UnsafeMutablePointer<zmq_msg_t>
-  private let ipcPath: String?
 
   init(_ configuration: PeerMesh.Configuration, wake: WakePipe) throws {
     self.wake = wake
@@ -44,17 +47,17 @@ final class ZeroMQTransport: MeshTransport {
     self.options = options
     host = HostIdentity.current
     ledger = SendLedger(wake: wake)
-    router = try Socket(.router, options: options)
-    let bound = try router.bind("tcp://\(configuration.interface):*")
-    let port = bound.split(separator: ":").last.map(String.init) ?? ""
-    dataEndpoint = configuration.advertisedAddress.map { "tcp://\($0):\(port)" } ?? bound
+    pair = configuration.isEncrypted ? .make() : nil
+    let tcp = try MeshPort.tcp(interface: configuration.interface, pair: pair, options: options)
+    let number = tcp.endpoint.split(separator: ":").last.map(String.init) ?? ""
+    dataEndpoint = configuration.advertisedAddress.map { "tcp://\($0):\(number)" } ?? tcp.endpoint
     if let directory = configuration.ipcDirectory {
-      let path = "\(directory)/mesh-\(getpid())-\(port)"
-      ipcPath = path
-      localEndpoint = try router.bind("ipc://\(path)")
+      let ipc = try MeshPort.ipc(path: "\(directory)/mesh-\(getpid())-\(number)", options: options)
+      localEndpoint = ipc.endpoint
+      ports = [tcp, ipc]
     } else {
-      ipcPath = nil
       localEndpoint = ""
+      ports = [tcp]
     }
     // Never given back: libzmq's threads may use it until the process ends.
     ledgerHint = Unmanaged.passRetained(ledger)
@@ -67,25 +70,41 @@ final class ZeroMQTransport: MeshTransport {
     outgoing.deallocate()
   }
 
+  var endpointKey: CurvePublicKey? { pair?.publicKey }
+
   // MARK: Links
 
   func open(_ membership: MeshMembership) throws {
+    for port in ports { try port.open(membership) }
     for (rank, peer) in membership.peers.enumerated() where rank != membership.rank {
       let isLocal = !localEndpoint.isEmpty && !peer.ipcEndpoint.isEmpty && peer.host == host
-      links.append(try connect(rank, isLocal ? peer.ipcEndpoint : peer.dataEndpoint))
+      guard !isLocal, pair != nil else {
+        links.append(try connect(rank, isLocal ? peer.ipcEndpoint : peer.dataEndpoint, nil))
+        continue
+      }
+      guard let keys = membership.keys else {
+        throw CommunicationError(
+          .notPermitted, "no keys came for the tcp link to \(membership.describe(rank))",
+          hint: "run every worker with keys, or every worker and the coordinator with --insecure",
+          location: membership.title)
+      }
+      links.append(try connect(rank, peer.dataEndpoint, (keys.own, keys.endpoints[rank])))
     }
   }
 
-  private func connect(_ rank: Int, _ endpoint: String) throws -> Link {
+  private func connect(
+    _ rank: Int, _ endpoint: String, _ protection: (own: CurveKeyPair, peer: CurvePublicKey)?
+  ) throws -> Link {
     let dealer = try Socket(.dealer, options: options)
     dealer.setRoutingIdentity(PeerIdentity.fresh().bytes)
+    if let protection { dealer.protect(as: protection.own, server: protection.peer) }
     let monitor = try SocketMonitor(dealer)
     do { try dealer.connect(endpoint) } catch {
       monitor.close()
       dealer.close()
       throw error
     }
-    return Link(rank: rank, dealer: dealer, monitor: monitor, endpoint: endpoint)
+    return Link(rank: rank, dealer: dealer, monitor: monitor, endpoint: endpoint, protection: protection)
   }
 
   func closeLinks() {
@@ -94,12 +113,12 @@ final class ZeroMQTransport: MeshTransport {
       link.dealer.close()
     }
     links.removeAll()
+    for port in ports { port.gate?.close() }
   }
 
   func close() {
     closeLinks()
-    router.close()
-    if let ipcPath { unlink(ipcPath) }
+    for port in ports { port.close() }
   }
 
   // MARK: Sending
@@ -140,7 +159,7 @@ final class ZeroMQTransport: MeshTransport {
 
   func poll(timeout: Duration?, _ deliver: (TransportEvent) -> Void) {
     pollSet.reset(wake: wake)
-    pollSet.add(router)
+    for port in ports { pollSet.add(port.router) }
     for link in links {
       pollSet.add(link.monitor.pair)
       pollSet.add(link.dealer, output: !link.isLinked)
@@ -152,8 +171,10 @@ final class ZeroMQTransport: MeshTransport {
     // Losses first: a frame that a dead peer had sent is worth nothing, its generation is over.
     for event in linkEvents() { deliver(event) }
     // A bounded round, so that commands are not held up.
-    for _ in 0..<64 {
-      guard receive(deliver) else { break }
+    for port in ports {
+      for _ in 0..<64 {
+        guard receive(from: port, deliver) else { break }
+      }
     }
   }
 
@@ -161,7 +182,7 @@ final class ZeroMQTransport: MeshTransport {
   private func linkEvents() -> [TransportEvent] {
     var events: [TransportEvent] = []
     for index in links.indices {
-      if !links[index].isLinked, links[index].retryAt == nil, pollSet.canSend(2 * index + 3) {
+      if !links[index].isLinked, links[index].retryAt == nil, pollSet.canSend(1 + ports.count + 2 * index + 1) {
         links[index].isLinked = true
         events.append(.linked(rank: links[index].rank))
       }
@@ -170,7 +191,7 @@ final class ZeroMQTransport: MeshTransport {
         case .disconnected where links[index].isLinked:
           let endpoint = links[index].endpoint
           events.append(.lost(rank: links[index].rank, evidence: "the connection to \(endpoint) broke"))
-        case .disconnected, .handshakeFailed:
+        case .disconnected, .handshakeFailed, .handshakeDenied:
           links[index].retryAt = links[index].retryAt ?? Self.clock.now + .milliseconds(200)
         default: break
         }
@@ -185,7 +206,7 @@ final class ZeroMQTransport: MeshTransport {
     let link = links[index]
     link.monitor.close()
     link.dealer.close()
-    if let fresh = try? connect(link.rank, link.endpoint) {
+    if let fresh = try? connect(link.rank, link.endpoint, link.protection) {
       links[index] = fresh
     } else {
       links[index].retryAt = Self.clock.now + .seconds(1)
@@ -195,9 +216,9 @@ final class ZeroMQTransport: MeshTransport {
   /// Takes one message: identity, header, payload; anything else is dropped.
   ///
   /// Returns false when there is none.
-  private func receive(_ deliver: (TransportEvent) -> Void) -> Bool {
+  private func receive(from port: MeshPort, _ deliver: (TransportEvent) -> Void) -> Bool {
     let part = messages.take()
-    guard receivePart(part) else {
+    guard receivePart(part, port) else {
       messages.give(part)
       return false
     }
@@ -206,13 +227,13 @@ final class ZeroMQTransport: MeshTransport {
       link = data.loadUnaligned(fromByteOffset: 1, as: UInt64.self)
     }
     var header: FrameHeader?
-    if zmq_msg_more(part) != 0, receivePart(part) {
+    if zmq_msg_more(part) != 0, receivePart(part, port) {
       header = FrameHeader(decoding: UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part)))
     }
-    guard zmq_msg_more(part) != 0, receivePart(part), zmq_msg_more(part) == 0, let link, let header,
-      zmq_msg_size(part) == Int(header.payloadByteCount)
+    guard zmq_msg_more(part) != 0, receivePart(part, port), zmq_msg_more(part) == 0, let link, let header,
+      zmq_msg_size(part) == Int(header.payloadByteCount), port.confirms(header, part)
     else {
-      while zmq_msg_more(part) != 0 && receivePart(part) {}
+      while zmq_msg_more(part) != 0 && receivePart(part, port) {}
       messages.give(part)
       deliver(.garbage)
       return true
@@ -222,8 +243,8 @@ final class ZeroMQTransport: MeshTransport {
     return true
   }
 
-  private func receivePart(_ part: UnsafeMutablePointer<zmq_msg_t>) -> Bool {
-    retry { zmq_msg_recv(part, router.raw, ZMQ_DONTWAIT) }
+  private func receivePart(_ part: UnsafeMutablePointer<zmq_msg_t>, _ port: MeshPort) -> Bool {
+    retry { zmq_msg_recv(part, port.router.raw, ZMQ_DONTWAIT) }
   }
 
   func release(_ frame: Frame) {

@@ -29,6 +29,10 @@ final class Socket {
   let raw: UnsafeMutableRawPointer
   private let message: UnsafeMutablePointer<zmq_msg_t>
   private var isClosed = false
+  /// Whether senders are asked for their keys; set by `protect`.
+  var knowsSenders = false
+  /// The key that the sender of the last received message has proven; nil on sockets that ask for none.
+  private(set) var lastSender: CurvePublicKey?
   #if DEBUG
     private let owner = pthread_self()
   #endif
@@ -54,7 +58,8 @@ final class Socket {
       set(ZMQ_ROUTER_HANDOVER, 0)
     }
     guard let options else { return }
-    var maximum = options.maximumFrameByteCount
+    // CURVE wraps a frame in 33 bytes.
+    var maximum = options.maximumFrameByteCount + 64
     zmq_setsockopt(raw, ZMQ_MAXMSGSIZE, &maximum, MemoryLayout<Int64>.size)
     set(ZMQ_HANDSHAKE_IVL, 5_000)
     set(ZMQ_RECONNECT_IVL, max(100, options.reconnect.wholeMilliseconds))
@@ -109,7 +114,7 @@ final class Socket {
     if endpoint.hasSuffix(":*") {
       return try bindFreePort(String(endpoint.dropLast()))
     }
-    if zmq_bind(raw, endpoint) == 0 { return endpoint }
+    if zmq_bind(raw, endpoint) == 0 { return endpoint.hasPrefix("tcp://") ? lastEndpoint ?? endpoint : endpoint }
     switch zmq_errno() {
     case EADDRINUSE:
       throw CommunicationError(
@@ -123,6 +128,14 @@ final class Socket {
         location: endpoint)
     default: throw Self.systemError("zmq_bind", location: endpoint)
     }
+  }
+
+  /// Where the last bind listens, with the address of an interface that was given by its name.
+  private var lastEndpoint: String? {
+    var text = [CChar](repeating: 0, count: 256)
+    var count = text.count
+    guard zmq_getsockopt(raw, ZMQ_LAST_ENDPOINT, &text, &count) == 0 else { return nil }
+    return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   /// Begins to stop listening at an endpoint; the monitor says `closed` when it is done.
@@ -202,8 +215,17 @@ final class Socket {
         parts.append([UInt8](UnsafeRawBufferPointer(start: zmq_msg_data(message), count: zmq_msg_size(message))))
       }
       descriptor = zmq_msg_get(message, ZMQ_SRCFD)
-      if zmq_msg_more(message) == 0 { return (parts, count, descriptor) }
+      if zmq_msg_more(message) == 0 {
+        // From the last part: libzmq 4.3.4 may lose the metadata of a ROUTER's first one.
+        lastSender = knowsSenders ? Self.sender(of: message) : nil
+        return (parts, count, descriptor)
+      }
     }
+  }
+
+  /// The key that the sender of a message has proven; nil on sockets that ask for none.
+  static func sender(of message: UnsafeMutablePointer<zmq_msg_t>) -> CurvePublicKey? {
+    zmq_msg_gets(message, "User-Id").flatMap { CurvePublicKey(z85: String(cString: $0)) }
   }
 
   static var lastError: String { String(cString: zmq_strerror(zmq_errno())) }

@@ -7,7 +7,8 @@ import Synchronization
 /// One event of a connection.
 struct MonitorEvent {
   enum Kind {
-    case accepted, connected, connectRetried, handshakeSucceeded, handshakeFailed, disconnected, closed, other
+    case accepted, connected, connectRetried, handshakeSucceeded, handshakeFailed, handshakeDenied,
+      disconnected, closed, other
   }
   var kind: Kind
   /// The file descriptor for accepted and disconnected; libzmq never tells the peer (#2306).
@@ -44,8 +45,8 @@ final class SocketMonitor {
       case ZMQ_EVENT_CONNECTED: .connected
       case ZMQ_EVENT_CONNECT_RETRIED: .connectRetried
       case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: .handshakeSucceeded
-      case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        .handshakeFailed
+      case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: value == 400 ? .handshakeDenied : .handshakeFailed
+      case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL, ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: .handshakeFailed
       case ZMQ_EVENT_DISCONNECTED: .disconnected
       case ZMQ_EVENT_CLOSED: .closed
       default: .other

@@ -161,6 +161,16 @@ extension JobBoard {
     withdraw(id, reason: reason, counts: true, at: now)
   }
 
+  /// Somebody revoked a worker's key: it is told to end, and its generation goes on without it, under other keys.
+  mutating func revoked(_ connection: ConnectionID, key: String, at now: Instant) {
+    guard let id = connections[connection] else { return }
+    let reason = "the key of \(id), \(key), was revoked"
+    log(nil, .warning, reason)
+    send(.refused(reason: reason, remedy: "enroll a new key if it shall come back", exitCode: 77), to: id)
+    workers[id]?.status = .leaving
+    withdraw(id, reason: reason, counts: false, at: now)
+  }
+
   private var recoveries: [(JobID, GenerationRecord)] {
     jobs.sorted { $0.key < $1.key }.compactMap { id, job in
       if case .recovering(let recovery) = job.stage { (id, recovery.record) } else { nil }

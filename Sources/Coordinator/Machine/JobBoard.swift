@@ -208,6 +208,7 @@ package struct JobBoard: Sendable {
     case .failed(let connection, let stamp, let message, let hint):
       failed(connection, stamp, message: message, hint: hint, at: now)
     case .disconnected(let connection): disconnected(connection, at: now)
+    case .revoked(let connection, let key): revoked(connection, key: key, at: now)
     case .submit(let request, let record, let settings): submit(request, record, settings)
     case .cancel(let request, let job): cancel(request, job, at: now)
     case .datasetProgress(let job, let text): datasetProgress(job, text)

@@ -103,6 +103,8 @@ package enum Event: Sendable {
   case finished(ConnectionID, Stamp, step: UInt64, sha256: String, json: String)
   case failed(ConnectionID, Stamp, message: String, hint: String)
   case disconnected(ConnectionID)
+  /// The key that the connection proved is not admitted any more; nothing it says is heard from now on.
+  case revoked(ConnectionID, key: String)
 
   // From a client.
   case submit(RequestID, JobRecord, JobSettings)

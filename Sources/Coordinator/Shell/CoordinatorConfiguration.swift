@@ -9,21 +9,21 @@ public struct CoordinatorConfiguration: Sendable {
 
   /// The directory of its files; made if missing, on a local disk.
   public var directory: String
-  /// `tcp://ADDRESS:PORT` or `ipc:///PATH`.
+  /// `tcp://ADDRESS:PORT`, for holders of enrolled keys, or `ipc:///PATH`, for processes of the same user.
   public var endpoints: [String]
 
+  /// Whether tcp endpoints, on loopback only, are open to anybody on this machine.
+  public var insecure: Bool
+  /// Folders below which jobs of operators over the network may name data and weights; of this user's own processes any.
+  public var dataRoots: [String]
+
   /// A coordinator for this machine alone.
-  public init(directory: String, endpoints: [String] = ["tcp://127.0.0.1:7070"]) {
+  public init(
+    directory: String, endpoints: [String] = ["tcp://127.0.0.1:7070"], insecure: Bool = false, dataRoots: [String] = []
+  ) {
     self.directory = directory
     self.endpoints = endpoints
-  }
-
-  /// The endpoints that other machines can reach; what passes there is not encrypted yet.
-  public var exposedEndpoints: [String] {
-    endpoints.filter { endpoint in
-      guard endpoint.hasPrefix("tcp://") else { return false }
-      let address = endpoint.dropFirst("tcp://".count)
-      return !["127.", "localhost:", "[::1]:"].contains { address.hasPrefix($0) }
-    }
+    self.insecure = insecure
+    self.dataRoots = dataRoots
   }
 }

@@ -55,6 +55,9 @@ extension CoordinatorCore {
     do { spec = try JobSpec.parse(message.spec, file: "submitted job") } catch {
       return refuse("\(error)", peer, request)
     }
+    if let problem = gate.problem(of: spec, weights: message.initialWeights, from: peer) {
+      return refuse(problem, peer, request)
+    }
     var submission = Submission(
       spec: spec, text: message.spec, key: message.idempotencyKey, weights: "", peer: peer, request: request)
     guard !message.initialWeights.isEmpty else { return submit(submission) }

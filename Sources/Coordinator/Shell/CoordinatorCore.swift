@@ -12,6 +12,8 @@ final class CoordinatorCore {
   let store: RunStore
   let server: ControlServer
   let files = FileService()
+  let gate: Doorkeeper
+  private let keyring = MeshKeyring()
   let logger: Logger
   private let end: @Sendable (CoordinatorError?) -> Void
   private let clock = ContinuousClock()
@@ -41,12 +43,13 @@ final class CoordinatorCore {
   }
 
   init(
-    directory: CoordinatorDirectory, store: RunStore, server: ControlServer, log: Logger,
+    directory: CoordinatorDirectory, store: RunStore, server: ControlServer, gate: Doorkeeper, log: Logger,
     end: @escaping @Sendable (CoordinatorError?) -> Void
   ) {
     self.directory = directory
     self.store = store
     self.server = server
+    self.gate = gate
     self.end = end
     logger = log
     start = clock.now
@@ -61,9 +64,13 @@ final class CoordinatorCore {
   func handle(_ event: ControlServer.Event) {
     guard !hasFailed else { return }
     switch event {
+    case .introduced(let peer, let principal):
+      gate.introduce(peer, principal)
+      logger.debug("connection \(peer) is \(principal)")
     case .received(let peer, let envelope): received(envelope, from: peer)
     case .disconnected(let peer): disconnected(peer)
     case .tick:
+      dismissRevoked()
       step(.tick)
       tellWatchers()
       service.tick(at: now, status: "\(specs.count) jobs, \(peers.count) connections")
@@ -73,6 +80,12 @@ final class CoordinatorCore {
 
   private func received(_ envelope: WireEnvelope, from peer: PeerIdentity) {
     guard let body = envelope.body else { return }
+    if let refusal = gate.refusal(of: body, from: peer) {
+      logger.warning("refused: \(refusal.reason)")
+      return reply(.refused(refusal), to: peer, envelope.request)
+    }
+    if case .workerHello(let message) = body { keyring.learn(message) }
+    if case .enroll(let message) = body { return enroll(message, from: peer, envelope.request) }
     if let event = Event(body, from: connection(of: peer)) {
       note(body)
       let (effects, refusal) = board.step(event, of: body.job, at: now)
@@ -95,6 +108,7 @@ final class CoordinatorCore {
 
   private func disconnected(_ peer: PeerIdentity) {
     watchers[peer] = nil
+    gate.forget(peer)
     desk.forget(peer)
     requests = requests.filter { $0.value.peer != peer }
     guard let connection = connections.removeValue(forKey: peer) else { return }
@@ -149,7 +163,10 @@ final class CoordinatorCore {
     switch effect {
     case .persist(let change): committed(change)
     case .send(let connection, let order):
-      if let peer = peers[connection] { server.send(order.envelope(limits: board.limits), to: peer) }
+      guard let peer = peers[connection] else { return }
+      var envelope = order.envelope(limits: board.limits)
+      if case .begin(let briefing) = order { keyring.complete(&envelope.generationBegin, briefing) }
+      server.send(envelope, to: peer)
     case .answer(let request, let answer):
       guard let (peer, number) = requests.removeValue(forKey: request) else { return }
       reply(answer.body, to: peer, number)
@@ -158,7 +175,9 @@ final class CoordinatorCore {
     case .verifyCheckpoints(let job):
       if let record = board.record(of: job) { desk.verify(job, directory: directory.checkpoints(record)) }
     case .log(let job, let severity, let text): log(job, severity, text)
-    case .changed(let job): changed.insert(job)
+    case .changed(let job):
+      changed.insert(job)
+      if board.record(of: job)?.state.isOver == true { keyring.forget(job) }
     }
   }
 
@@ -176,6 +195,28 @@ final class CoordinatorCore {
   }
 
   func stop() { end(nil) }
+
+  // MARK: Keys
+
+  /// Looks whether keys were revoked, and has their owners out of whatever they take part in.
+  private func dismissRevoked() {
+    let news = gate.refresh()
+    if let problem = news.problem { logger.error("the list of keys stays as it was: \(problem)") }
+    for (peer, name) in news.dismissed {
+      watchers[peer] = nil
+      guard let connection = connections[peer] else { continue }
+      step(.revoked(connection, key: name))
+    }
+  }
+
+  private func enroll(_ message: WireEnroll, from peer: PeerIdentity, _ request: UInt64) {
+    switch gate.enroll(message, from: peer) {
+    case .success(let enrolled):
+      logger.info("enrolled a key of \(enrolled.role) \(enrolled.name) by its token")
+      reply(.enrolled(enrolled), to: peer, request)
+    case .failure(let refusal): reply(.refused(refusal.message), to: peer, request)
+    }
+  }
 
   // MARK: Who is who
 

@@ -19,7 +19,7 @@ public final class CoordinatorService: Sendable {
   /// - Parameters:
   ///   - configuration: directory and endpoints.
   ///   - log: where decisions are told.
-  /// - Throws: `CoordinatorError`: `inUse`, `directory`, `store`, `address`.
+  /// - Throws: `CoordinatorError`: `inUse`, `directory`, `store`, `address`, `keys`.
   public init(_ configuration: CoordinatorConfiguration, log: Logger) throws {
     let directory = try CoordinatorDirectory(configuration.directory)
     lock = try DirectoryLock(path: directory.lock)
@@ -30,20 +30,37 @@ public final class CoordinatorService: Sendable {
     let ending = Ending()
     self.ending = ending
     do {
-      let server = try ControlServer(endpoints: configuration.endpoints)
+      let keys = try Self.keys(configuration, log)
+      let server = try ControlServer(
+        endpoints: configuration.endpoints, security: configuration.insecure ? .insecure : keys?.security)
       self.server = server
       let core = CoordinatorCore(
-        directory: directory, store: store, server: server, log: log, end: { ending.end($0) })
+        directory: directory, store: store, server: server,
+        gate: Doorkeeper(keys: keys, roots: configuration.dataRoots), log: log, end: { ending.end($0) })
       desk = core.desk
       try core.restore()
       endpoints = try server.start { core.handle($0) }
     } catch let error as CommunicationError {
       throw CoordinatorError(
-        .address, error.message, hint: error.hint, location: error.location, cause: error.cause,
+        [.noKey, .badKey, .notPermitted].contains(error.code) ? .keys : .address, error.message, hint: error.hint,
+        location: error.location, cause: error.cause,
         exitCode: error.exitCode)
     } catch let error as RunStoreError {
       throw CoordinatorError(.store, error.message, hint: error.hint, location: error.location, cause: error.cause)
     }
+  }
+
+  /// The keys that tcp endpoints need; nil when there are none, or when everybody on this machine is welcome.
+  private static func keys(_ configuration: CoordinatorConfiguration, _ log: Logger) throws -> KeyKeeper? {
+    let tcp = configuration.endpoints.filter { $0.hasPrefix("tcp://") }
+    guard !tcp.isEmpty else { return nil }
+    guard configuration.insecure else { return try KeyKeeper(directory: configuration.directory) }
+    log.warning(
+      """
+      --insecure: \(tcp.joined(separator: ", ")) takes no keys and encrypts nothing; every user and program on this machine can \
+      submit, end and read jobs
+      """)
+    return nil
   }
 
   /// Asks it to stop; from any thread, `run` returns soon after.

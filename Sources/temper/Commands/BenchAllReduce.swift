@@ -7,7 +7,7 @@ import Foundation
 struct BenchAllReduce: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "allreduce",
-    abstract: "Measure the all-reduce between worker processes of this machine, over ipc.",
+    abstract: "Measure the all-reduce between worker processes of this machine.",
     discussion: """
       Every rank is a process with one mesh, as a worker is. A repetition counts with the time of its slowest rank, from a \
       barrier until sums stand. 43 MiB is ResNet-18's gradient.
@@ -22,7 +22,8 @@ struct BenchAllReduce: ParsableCommand {
       do {
         result = try AllReduceBenchmark(size.options).run(
           .bench(
-            "allreduce-rank", "--size-mib", "\(size.sizeMib)", "--workers", "\(size.workers)", "--repetitions",
+            "allreduce-rank", "--size-mib", "\(size.sizeMib)", "--transport", size.transport.rawValue, "--workers",
+            "\(size.workers)", "--repetitions",
             "\(size.repetitions)"))
       } catch let error as BenchmarkFailure {
         throw Failure(.bug, error.description, hint: "the rank's own message is above")
@@ -48,6 +49,9 @@ struct AllReduceOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Measured all-reduces, after three unmeasured ones.", valueName: "times"))
   var repetitions = 15
 
+  @Option(help: "How processes reach each other: ipc, tcp (loopback, in the clear) or curve (loopback, encrypted).")
+  var transport = BenchTransport.ipc
+
   func validate() throws {
     guard (1...1024).contains(sizeMib) else { throw ValidationError("--size-mib is \(sizeMib); it takes 1...1024") }
     guard (1...8).contains(workers) else { throw ValidationError("--workers is \(workers); it takes 1...8") }
@@ -60,8 +64,22 @@ struct AllReduceOptions: ParsableArguments {
     var options = AllReduceBenchmark.Options()
     options.mebibytes = sizeMib
     options.workers = workers
+    options.transport = transport.transport
     options.repetitions = repetitions
     return options
+  }
+}
+
+/// `RankTransport` on the command line.
+enum BenchTransport: String, CaseIterable, ExpressibleByArgument {
+  case ipc, tcp, curve
+
+  var transport: RankTransport {
+    switch self {
+    case .ipc: .ipc
+    case .tcp: .tcp
+    case .curve: .curve
+    }
   }
 }
 

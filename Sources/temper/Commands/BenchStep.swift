@@ -32,6 +32,9 @@ struct BenchStep: ParsableCommand {
   @Option(help: ArgumentHelp("Precisions, separated by commas, in the order of their turns.", valueName: "list"))
   var precisions = "fp32,fp16,qat"
 
+  @Option(help: "How workers reach each other: ipc, tcp (loopback, in the clear) or curve (loopback, encrypted).")
+  var transport = BenchTransport.ipc
+
   @Flag(help: "Measure a grid instead: 32, 64, 128, 224 pixels, 8 to 256 images, 3 steps each. Takes some minutes.")
   var sweep = false
 
@@ -64,7 +67,9 @@ struct BenchStep: ParsableCommand {
             StepBenchmark(options).run(
               .bench(
                 "step-rank", "--size", "\(size)", "--batch", "\(batch)", "--threads", "\(threads)", "--workers",
-                "\(workers)", "--repetitions", "\(options.repetitions)", "--precisions", precisions)))
+                "\(workers)", "--transport", transport.rawValue, "--repetitions", "\(options.repetitions)",
+                "--precisions",
+                precisions)))
         } else {
           try report(StepBenchmark(options).run())
         }
@@ -82,6 +87,7 @@ struct BenchStep: ParsableCommand {
     options.batch = batch
     options.threads = threads
     options.workers = workers
+    options.transport = transport.transport
     options.repetitions = repetitions ?? (sweep ? 3 : options.repetitions)
     options.precisions = try parsedPrecisions()
     return options

@@ -18,7 +18,11 @@ struct PortCheck {
   func run() -> [DoctorReport.Port] {
     let coordinator = settings.coordinator.value
     do {
-      let client = try ControlClient(ControlClient.Configuration(endpoint: coordinator, unreachableLimit: timeout))
+      let security = try Credentials.security(
+        role: .worker, endpoint: coordinator, keys: nil, insecure: false,
+        environment: ProcessInfo.processInfo.environment)
+      let client = try ControlClient(
+        ControlClient.Configuration(endpoint: coordinator, security: security, unreachableLimit: timeout))
       defer { client.close() }
       let (way, milliseconds) = try back(client)
       return [port("out", "coordinator", coordinator, milliseconds: milliseconds)] + workers(client).compactMap(reach)

@@ -11,15 +11,15 @@ final class CoordinatorConnection {
   private let timeout: Duration
 
   convenience init(_ options: CoordinatorOptions) throws {
-    try self.init(endpoint: options.endpoint, timeout: .seconds(options.timeout))
+    try self.init(endpoint: options.endpoint, security: options.security(), timeout: .seconds(options.timeout))
   }
 
-  init(endpoint: String, timeout: Duration) throws {
+  init(endpoint: String, security: ClientSecurity? = nil, timeout: Duration) throws {
     self.timeout = timeout
     let watched = WatchedJob()
     self.watched = watched
     client = try translated {
-      try ControlClient(.init(endpoint: endpoint, unreachableLimit: timeout)) { event, client in
+      try ControlClient(.init(endpoint: endpoint, security: security, unreachableLimit: timeout)) { event, client in
         watched.handle(event, client)
       }
     }
@@ -103,7 +103,9 @@ final class CoordinatorConnection {
     var outageSince: Date?
     while true {
       try onTick()
-      if let trouble = watched.incompatible { throw Failure(.configuration, trouble) }
+      if let error = watched.incompatible {
+        throw Failure(ExitStatus(rawValue: error.exitCode) ?? .configuration, "\(error)")
+      }
       guard let info = watched.latest else {
         if client.isConnected { outageSince = nil } else { outageSince = outageSince ?? Date() }
         if let since = outageSince, Date().timeIntervalSince(since) > 60 {
@@ -138,13 +140,13 @@ private final class WatchedJob: Sendable {
   private struct State {
     var job: UInt64 = 0
     var info: WireJobInfo?
-    var incompatible: String?
+    var incompatible: CommunicationError?
   }
 
   private let state = Mutex(State())
 
   var latest: WireJobInfo? { state.withLock(\.info) }
-  var incompatible: String? { state.withLock(\.incompatible) }
+  var incompatible: CommunicationError? { state.withLock(\.incompatible) }
 
   func start(job: UInt64, client: ControlClient) {
     state.withLock {
@@ -164,7 +166,7 @@ private final class WatchedJob: Sendable {
       guard case .watchEvent(let event) = envelope.body else { return }
       state.withLock { if $0.job == event.info.job { $0.info = event.info } }
     case .incompatible(let error):
-      state.withLock { $0.incompatible = "\(error)" }
+      state.withLock { $0.incompatible = error }
     case .disconnected, .unreachable, .tick:
       break
     }

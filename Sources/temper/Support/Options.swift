@@ -1,6 +1,7 @@
 // Options that several commands share.
 
 import ArgumentParser
+import Communication
 import Foundation
 import JobSpec
 
@@ -47,8 +48,28 @@ struct CoordinatorOptions: ParsableArguments {
   @Option(help: "Seconds to wait for the coordinator's answer.")
   var timeout: Double = 5
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      Folder with operator.key, or the file itself, for a coordinator over tcp. Default: TEMPER_KEYS, else \
+      XDG_CONFIG_HOME/temper, else ~/.config/temper.
+      """, valueName: "folder"), completion: .directory)
+  var keys: String?
+
+  @Flag(help: "Use no key and no encryption, on loopback only, with a coordinator that was started with --insecure.")
+  var insecure = false
+
   var endpoint: String {
     coordinator ?? ProcessInfo.processInfo.environment["TEMPER_COORDINATOR"] ?? "tcp://127.0.0.1:7070"
+  }
+
+  /// How the link is protected.
+  func security() throws -> ClientSecurity? {
+    try translated {
+      try Credentials.security(
+        role: .operator, endpoint: endpoint, keys: keys, insecure: insecure,
+        environment: ProcessInfo.processInfo.environment)
+    }
   }
 
   func validate() throws {
