@@ -6,8 +6,8 @@ import RunStore
 import Worker
 
 extension Judge {
-  /// After faults stop: hung threads are found, lost machines' connections time out, workers come back.
-  private static let grace: Int64 = 400_000_000
+  /// After faults stop: hung threads are found (an evaluation may take 600 s), lost machines' connections time out, workers come back.
+  private static let grace: Int64 = 700_000_000
 
   func stateChanged(_ id: JobID, _ state: JobState, _ reason: String, world: World) {
     jobs[id]?.state = state

@@ -4,7 +4,7 @@
 // S5 an acknowledged job is never lost, a key is one job   S6 a checkpoint that is listed verifies, and one always does
 // S7 no worker is in two generations, every shard is somebody's   S9 queues and tables are bounded
 // S8 (bytes of strangers) and S10 (gaps in logs) have no place here: there are no bytes, and logs are not modelled.
-// E1 silence is charged only to who was silent. Judge+Liveness: L1, L2, L3.
+// E1 silence is charged only to who was silent. K1 who was revoked is out of every generation. Judge+Liveness: L1, L2, L3.
 import Coordinator
 import RunStore
 import Worker
@@ -159,11 +159,24 @@ final class Judge {
       guard let open = other.open, open.members.contains(where: { workers.contains($0.worker) }) else { continue }
       world.violated("S7", "a worker of generation \(record.number) of \(record.job) is in \(id) as well")
     }
+    for member in record.members where processOf[member.worker].map({ world.isDismissed($0) }) ?? false {
+      world.violated("K1", "\(member.worker) was revoked, generation \(record.number) of \(record.job) begins with it")
+    }
     truth.lastGeneration = record.number
     truth.open = record
     truth.isStarted = false
     truth.beganAt = world.now
     jobs[record.job] = truth
+  }
+
+  /// The coordinator knows that the key of a worker was revoked.
+  func dismissed(_ process: WorkerProcess, world: World) {
+    for (id, truth) in jobs {
+      guard let open = truth.open, open.members.contains(where: { processOf[$0.worker] == process.serial }) else {
+        continue
+      }
+      world.violated("K1", "\(world.name(process)) was revoked and stays in generation \(open.number) of \(id)")
+    }
   }
 
   /// Where a generation starts: nothing that a member holds is given up, nor what a good checkpoint holds.

@@ -41,4 +41,6 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case frozenClock
   /// A restart is never paid for: workers report progress that is none.
   case restartLoop
+  /// The coordinator hangs up on a revoked worker's words and forgets to take it out of its generation.
+  case revokedStays
 }

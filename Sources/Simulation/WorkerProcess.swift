@@ -76,6 +76,8 @@ final class WorkerProcess {
   /// The training thread hangs: what it should do is kept here for ever.
   var isHung = false
   var hungSince: Int64 = 0
+  /// Its key is not admitted any more.
+  var isRevoked = false
   /// What came while the process was frozen.
   var deferred: [Occurrence] = []
 

@@ -43,9 +43,29 @@ extension World {
   }
 
   func coordinatorTicks() {
+    dismissRevoked()
     decide(.tick)
     after(100_000, .coordinatorTick(life: life))
     if bug == .forgetfulStore, dice.chance(perMille: 30) { unwritten = [] }
+  }
+
+  /// Has the owners of revoked keys out of whatever they take part in; from then on nobody hears them.
+  private func dismissRevoked() {
+    for slot in slots {
+      guard let process = slot.process.map({ processes[$0] }), process.isRevoked, let connection = process.connection,
+        !connections[connection].isDismissed,
+        !connections[connection].isCut, connections[connection].life == life
+      else { continue }
+      connections[connection].isDismissed = true
+      if bug != .revokedStays { decide(.revoked(ConnectionID(UInt64(connection)), key: name(process))) }
+      guard coordinator != nil else { return }
+      judge.dismissed(process, world: self)
+    }
+  }
+
+  /// What the coordinator answers to everything on a connection whose key was revoked.
+  func refuse(_ connection: Int) {
+    send(.order(.refused(reason: "the key was revoked", remedy: "enroll a new one", exitCode: 77)), on: connection)
   }
 
   /// Lets the state machine decide, and carries out what it says.

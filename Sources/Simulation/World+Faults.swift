@@ -8,7 +8,7 @@ enum Fault: String, CaseIterable {
   case killWorker, powerOffWorker, killCoordinator, powerOffCoordinator, crashWhileDeciding, freezeWorker,
     freezeCoordinator, cutConnection, blockUpward, blockDownward, isolate, blockMesh, slowMachine, slowReader,
     jumpClock,
-    fillDisk, rotCheckpoint, replay, signal, hang
+    fillDisk, rotCheckpoint, replay, signal, hang, revoke
 }
 
 extension World {
@@ -18,6 +18,7 @@ extension World {
     (.crashWhileDeciding, 4), (.freezeWorker, 4), (.freezeCoordinator, 2), (.cutConnection, 4), (.blockUpward, 2),
     (.blockDownward, 2), (.isolate, 2), (.blockMesh, 2), (.slowMachine, 1), (.slowReader, 1), (.jumpClock, 1),
     (.fillDisk, 1), (.rotCheckpoint, 1), (.replay, 6), (.signal, 4), (.hang, 1),
+    (.revoke, 2),
   ]
 
   func strike() {
@@ -80,6 +81,7 @@ extension World {
       guard let process, !process.isHung else { return }
       process.isHung = true
       process.hungSince = now
+    case .revoke: process?.isRevoked = true
     }
   }
 

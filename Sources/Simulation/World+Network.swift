@@ -14,6 +14,8 @@ struct Connection {
   var isCut = false
   /// Messages towards the coordinator that have not arrived.
   var inFlight = 0
+  /// The coordinator has seen that its key was revoked.
+  var isDismissed = false
 }
 
 extension World {
@@ -33,6 +35,10 @@ extension World {
   func connected(_ process: WorkerProcess, life: Int) {
     guard process.connection == nil else { return }
     guard life == self.life, coordinator != nil else { return connect(process) }
+    if process.isRevoked {
+      trace("\(name(process)) is not admitted: its key was revoked")
+      return end(process, losesPower: false)
+    }
     process.retry = 100_000
     process.connection = connections.count
     connections.append(Connection(process: process.serial, life: life, upReady: now, downReady: now))
@@ -93,6 +99,7 @@ extension World {
   func received(_ message: Upward, on connection: Int) {
     connections[connection].inFlight -= 1
     guard connections[connection].life == life, !connections[connection].isCut else { return }
+    if connections[connection].isDismissed { return refuse(connection) }
     switch message {
     case .pulse(let stamp, let step, let activity):
       let pulse = Pulse(stamp: stamp, committedStep: step, phase: activity, residentBytes: 1)
@@ -114,4 +121,9 @@ extension World {
   }
 
   func name(_ process: WorkerProcess) -> String { "m\(process.slot)-\(process.serial)" }
+
+  /// Whether the coordinator that runs knows that a process was revoked.
+  func isDismissed(_ serial: Int) -> Bool {
+    processes[serial].connection.map { connections[$0].isDismissed && connections[$0].life == life } ?? false
+  }
 }

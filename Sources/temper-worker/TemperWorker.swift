@@ -109,10 +109,8 @@ struct TemperWorker: ParsableCommand {
     let settings = try WorkerSettings(
       flags: flags, environment: environment,
       file: try SettingsFile.find(named: config, environment: environment), machine: .current)
-    var configuration = settings.configuration(instructionSet: InstructionSet.current.rawValue, once: once)
-    configuration.insecure = insecure
-    configuration.security = try Credentials.security(
-      role: .worker, endpoint: settings.coordinator.value, keys: keys, insecure: insecure, environment: environment)
+    let configuration = try settings.configuration(
+      instructionSet: InstructionSet.current.rawValue, once: once, insecure: insecure, environment: environment)
     let session = WorkerSession(configuration, log: log)
     SignalWatch.start { session.leave(signal: $0) }
     if exitWithParent { ParentWatch.start { session.leave(signal: "the parent process ended") } }
@@ -133,6 +131,7 @@ struct TemperWorker: ParsableCommand {
     flags.threads = threads
     flags.name = name
     flags.dataInterface = dataInterface
+    flags.keys = keys
     flags.runtimeDirectory = runtimeDirectory
     flags.coordinatorTimeout = coordinatorTimeout
     flags.maximumRuntime = maxRuntime

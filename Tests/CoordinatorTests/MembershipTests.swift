@@ -7,9 +7,9 @@ import Testing
   private let two = JobSettings(minimumWorkers: 1, maximumWorkers: 2)
 
   /// A job with two members that are at step 5 or so.
-  private func training() -> (Bench, JobID) {
+  private func training(_ settings: JobSettings? = nil) -> (Bench, JobID) {
     var bench = Bench()
-    let job = bench.job(two)
+    let job = bench.job(settings ?? two)
     bench.start(1)
     bench.start(2)
     bench.wait(.seconds(1))
@@ -126,6 +126,19 @@ import Testing
     bench.wait(.milliseconds(200))
     #expect(bench.generations.count == 2)
     #expect(bench.logs.contains("generation 1 ends: w-2 lost: did not return within 5.0 s"))
+  }
+
+  @Test("a newcomer does not end a generation whose members are about to return")
+  func newcomerMeanwhile() {
+    var (bench, _) = training(JobSettings(minimumWorkers: 2, maximumWorkers: 3))
+    bench.now = bench.now + .seconds(30)
+    for number: UInt64 in [1, 2] { bench.send(.disconnected(ConnectionID(number))) }
+    bench.start(3)
+    bench.wait(.seconds(4))
+    #expect(bench.generations.count == 1)
+    for number: UInt64 in [1, 2] { bench.hello(10 + number, introduction: number, stamp: stamp(1), step: 9) }
+    bench.wait(.seconds(1))
+    #expect(bench.generations.last?.members.count == 3)
   }
 
   @Test("a worker that a peer has lost and that is silent for a second is dropped")

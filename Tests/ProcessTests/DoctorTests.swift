@@ -1,4 +1,5 @@
 // temper doctor on a cluster that works, on one that does not, and on settings from everywhere.
+import Communication
 import Foundation
 import Testing
 
@@ -11,7 +12,9 @@ struct DoctorTests {
       var direction, what, endpoint: String
       var trouble: String?
     }
+    struct Key: Decodable { var file, fingerprint, coordinator, trouble: String? }
     var settings: [Line]
+    var key: Key
     var ports: [Port]
   }
 
@@ -45,6 +48,33 @@ struct DoctorTests {
     #expect(report.ports.allSatisfy { $0.trouble == nil })
     let (_, table) = try doctor(cluster, ["--coordinator", cluster.endpoint])
     #expect(table.contains("--coordinator") && table.contains("all is well"))
+  }
+
+  @Test("looks at the key: there, closed to others, and known to the coordinator")
+  func keys() throws {
+    let cluster = try TestCluster()
+    let endpoint = "tcp://127.0.0.1:\(Int.random(in: 20_000..<30_000))"
+    try cluster.startCoordinator(also: [endpoint])
+    let arguments = ["--coordinator", endpoint, "--timeout", "10", "--json"]
+    func report(_ text: String) throws -> Report { try JSONDecoder().decode(Report.self, from: Data(text.utf8)) }
+    try cluster.waitForLog("coordinator", "listening on")
+    let good = try doctor(cluster, arguments)
+    #expect(good.code == 0, "\(good.text)")
+    #expect(try report(good.text).key.fingerprint != nil && report(good.text).key.coordinator != nil)
+    let missing = try doctor(cluster, arguments + ["--keys", cluster.directory.path + "/nothing"])
+    #expect(missing.code == 69)
+    #expect(try report(missing.text).key.trouble?.contains("temper keys join") == true)
+    let coordinator = try KeyRegistry(directory: cluster.directory.path + "/runs").coordinator.pair.publicKey
+    try KeyFile(role: .worker, name: "x", pair: .make(), coordinator: coordinator)
+      .write(cluster.directory.path + "/stranger/worker.key")
+    let stranger = try doctor(cluster, arguments + ["--keys", cluster.directory.path + "/stranger"])
+    #expect(stranger.code == 69)
+    #expect(try report(stranger.text).key.trouble == nil, "the file is in order")
+    #expect(try report(stranger.text).ports.first?.trouble?.contains("key") == true, "\(stranger.text)")
+    try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: cluster.keysFolder + "/worker.key")
+    let open = try doctor(cluster, arguments)
+    #expect(open.code == 69)
+    #expect(try report(open.text).key.trouble?.contains("chmod 600") == true, "\(open.text)")
   }
 
   @Test("exits with 69 and says what cannot be reached")

@@ -102,12 +102,12 @@ final class TestCluster {
     through wrapper: [String] = [], variables: [String: String] = [:]
   ) throws -> Process {
     let process = Process()
-    process.environment = ProcessInfo.processInfo.environment.merging(variables) { $1 }
     let executable = Self.executables.appendingPathComponent(program)
     let outer = namespace.map { ["/sbin/ip", "netns", "exec", $0] } ?? wrapper
     process.executableURL = outer.first.map { URL(fileURLWithPath: $0) } ?? executable
     let prefix = outer.isEmpty ? [] : outer.dropFirst() + [executable.path]
     process.environment = ProcessInfo.processInfo.environment.merging(["TEMPER_KEYS": keysFolder]) { $1 }
+      .merging(variables) { $1 }
     // A test run that is killed leaves nothing behind.
     process.arguments = prefix + arguments + (program == "temper" ? [] : ["--exit-with-parent"])
     let path = directory.appendingPathComponent("\(log).log").path

@@ -13,6 +13,7 @@ struct PlantedBugTests {
     .staleEvidence: ["L3", "L2", "L1"], .statusTimeout: ["L3", "L2", "L1"], .wrongSource: ["S4"], .amnesia: ["S2"],
     .commitAhead: ["S2"], .checkpointWithoutFence: ["S1"], .keyDropped: ["S5"], .staleShards: ["S4"],
     .finishBeforeCheckpoint: ["S6"], .frozenClock: ["E1"], .restartLoop: ["S2", "L3"],
+    .revokedStays: ["K1"],
   ]
 
   @Test("each planted bug is found within 100 worlds, by the invariant it breaks", arguments: PlantedBug.allCases)

@@ -41,7 +41,7 @@ struct SettingsTests {
   func keys(key: String) throws {
     let values = [
       "coordinator": "ipc:///tmp/c", "threads": "4", "name": "n", "data-interface": "eth1",
-      "runtime-directory": "/run/t",
+      "keys": "/etc/keys", "runtime-directory": "/run/t",
       "coordinator-timeout": "90", "max-runtime": "1h30m",
     ]
     let value = try #require(values[key])
@@ -54,6 +54,7 @@ struct SettingsTests {
         case "threads": ("\(settings.threads.value)", settings.threads.origin)
         case "name": (settings.name.value, settings.name.origin)
         case "data-interface": (settings.dataInterface.value, settings.dataInterface.origin)
+        case "keys": settings.keys.map { ($0.value, $0.origin) }
         case "runtime-directory": (settings.runtimeDirectory.value, settings.runtimeDirectory.origin)
         case "coordinator-timeout":
           (settings.coordinatorTimeout.value == .seconds(90) ? "90" : "", settings.coordinatorTimeout.origin)

@@ -96,7 +96,7 @@ enum PrivateFile {
     guard status.st_uid == geteuid() || status.st_uid == 0 else {
       throw CommunicationError(
         .notPermitted, "it belongs to user \(status.st_uid), this process runs as \(geteuid())",
-        hint: "chown it to the user that runs this program", location: path)
+        hint: "run as that user (runuser -u NAME), or chown it to the one that runs this program", location: path)
     }
     guard status.st_size <= limit else {
       throw CommunicationError(.badKey, "\(status.st_size) bytes; the limit is \(limit)", location: path)

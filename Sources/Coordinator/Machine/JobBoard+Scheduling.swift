@@ -32,7 +32,9 @@ extension JobBoard {
         }
       case .generation(let membership):
         let newcomers = take(max(0, capacity - membership.members.count))
-        guard membership.phase == .training, windowIsOver(job, newcomers, at: now) else { continue }
+        // Who is away may be back in a moment, and without it the rest may be too few.
+        let isWhole = membership.members.allSatisfy { workers[$0.worker]?.connection != nil }
+        guard isWhole, membership.phase == .training, windowIsOver(job, newcomers, at: now) else { continue }
         let names = newcomers.map(\.worker.description).joined(separator: ", ")
         endGeneration(id, reason: "\(names) \(newcomers.count == 1 ? "joins" : "join")", counts: false, at: now)
         guard case .waiting(let interlude) = jobs[id]?.stage else { continue }

@@ -1,5 +1,6 @@
 // Everything that a worker can be told, from wherever it is told: the one place that knows flags, variables, keys and their order.
 // `temper-worker` runs with it, `temper doctor` prints it.
+import Communication
 import Foundation
 
 /// The settings of a worker, each with its origin.
@@ -14,6 +15,8 @@ public struct WorkerSettings: Sendable, Hashable {
     public var name: String?
     /// --data-interface.
     public var dataInterface: String?
+    /// --keys.
+    public var keys: String?
     /// --runtime-directory.
     public var runtimeDirectory: String?
     /// --coordinator-timeout, as it was written.
@@ -27,7 +30,8 @@ public struct WorkerSettings: Sendable, Hashable {
 
   /// The flags' names without dashes, which are also the keys of the file; TEMPER_THREADS and so on are the variables.
   public static let keys = [
-    "coordinator", "threads", "name", "data-interface", "runtime-directory", "coordinator-timeout", "max-runtime",
+    "coordinator", "threads", "name", "data-interface", "keys", "runtime-directory", "coordinator-timeout",
+    "max-runtime",
   ]
 
   /// Where the coordinator listens.
@@ -38,6 +42,8 @@ public struct WorkerSettings: Sendable, Hashable {
   public var name: Setting<String>
   /// The address or interface that other workers reach this one at.
   public var dataInterface: Setting<String>
+  /// Folder with worker.key, or the file; nil for the default place.
+  public var keys: Setting<String>?
   /// Folder for the sockets of workers on this machine.
   public var runtimeDirectory: Setting<String>
   /// Without a coordinator for this long the worker exits with 69.
@@ -59,6 +65,7 @@ public struct WorkerSettings: Sendable, Hashable {
       ) { Int($0).flatMap { (1...1_024).contains($0) ? $0 : nil } } ?? machine.processors
     name =
       try sources.text("name", flags.name) ?? SchedulerVariables.name(environment) ?? Setting(machine.name, .builtIn)
+    keys = try sources.text("keys", flags.keys)
     runtimeDirectory =
       try sources.text("runtime-directory", flags.runtimeDirectory)
       ?? WorkerConfiguration.runtimeDirectory(environment: environment)
@@ -85,9 +92,16 @@ public struct WorkerSettings: Sendable, Hashable {
   }
 
   /// What the worker runs with.
-  public func configuration(instructionSet: String, once: Bool) -> WorkerConfiguration {
+  ///
+  /// - Throws: `CommunicationError` when the coordinator's endpoint needs a key and there is none that may be used.
+  public func configuration(
+    instructionSet: String, once: Bool, insecure: Bool, environment: [String: String]
+  ) throws -> WorkerConfiguration {
     WorkerConfiguration(
-      coordinator: coordinator.value, name: name.value, threads: threads.value, instructionSet: instructionSet,
+      coordinator: coordinator.value,
+      security: try Credentials.security(
+        role: .worker, endpoint: coordinator.value, keys: keys?.value, insecure: insecure, environment: environment),
+      insecure: insecure, name: name.value, threads: threads.value, instructionSet: instructionSet,
       dataInterface: dataInterface.value, runtimeDirectory: runtimeDirectory.value, once: once,
       coordinatorTimeout: coordinatorTimeout.value)
   }

@@ -8,17 +8,21 @@ import Worker
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show every setting of a worker here with its origin, and test the ports both ways.",
+    abstract: "Show every setting of a worker here with its origin, look at its key, and test the ports both ways.",
     discussion: """
       Run it the way the worker runs: as its user, with its variables. It takes the worker's options, reads the same \
-      variables and files, starts nothing and changes nothing. Exits with 0 when all is well, 69 when something cannot \
-      be reached, 64 or 78 when a setting is wrong.
+      variables and files, starts nothing and changes nothing. Exits with 0 when all is well, 69 when the key is \
+      missing or open to others or something cannot be reached, 64 or 78 when a setting is wrong.
       """)
 
   @Option(help: ArgumentHelp("As for temper-worker, like the options below.", valueName: "endpoint"))
   var coordinator: String?
   @Option(help: ArgumentHelp("Address or interface, or auto.", valueName: "address"))
   var dataInterface: String?
+  @Option(help: ArgumentHelp("Folder with worker.key, or the file.", valueName: "folder"))
+  var keys: String?
+  @Flag(help: "Without keys and encryption, on loopback only.")
+  var insecure = false
   @Option(help: "File of settings.")
   var config: String?
   @Option(help: "Seconds to wait for each answer.")
@@ -38,6 +42,7 @@ struct Doctor: ParsableCommand {
       var flags = WorkerSettings.Flags()
       flags.coordinator = coordinator
       flags.dataInterface = dataInterface
+      flags.keys = keys
       let settings: WorkerSettings
       do {
         settings = try WorkerSettings(
@@ -46,9 +51,11 @@ struct Doctor: ParsableCommand {
       } catch let error as WorkerError {
         throw Failure(ExitStatus(rawValue: error.exitCode) ?? .usage, error.description)
       }
+      let key = KeyCheck(settings, insecure: insecure, environment: environment)
       let report = DoctorReport(
-        version: ProgramVersion.text, instructionSet: InstructionSet.current.rawValue, settings: settings.listed,
-        ports: PortCheck(settings, timeout: .seconds(timeout)).run())
+        version: ProgramVersion.text, instructionSet: InstructionSet.current.rawValue,
+        settings: settings.listed(keys: key.path), key: key.run(),
+        ports: PortCheck(settings, timeout: .seconds(timeout), insecure: insecure, environment: environment).run())
       if output.json { try printJSON(report) } else { print(report.text) }
       if !report.isHealthy { throw ExitCode(ExitStatus.unavailable.rawValue) }
     }
@@ -57,13 +64,15 @@ struct Doctor: ParsableCommand {
 
 extension WorkerSettings {
   /// Every value as text with its origin, in the order of the keys.
-  fileprivate var listed: [DoctorReport.Line] {
+  fileprivate func listed(keys path: String) -> [DoctorReport.Line] {
     func line<Value>(_ name: String, _ setting: Setting<Value>, _ text: String? = nil) -> DoctorReport.Line {
       DoctorReport.Line(name: name, value: text ?? "\(setting.value)", origin: setting.origin.description)
     }
     return [
       line("coordinator", coordinator), line("threads", threads), line("name", name),
-      line("data-interface", dataInterface), line("runtime-directory", runtimeDirectory),
+      line("data-interface", dataInterface),
+      DoctorReport.Line(name: "keys", value: path, origin: keys?.origin.description ?? "default"),
+      line("runtime-directory", runtimeDirectory),
       line("coordinator-timeout", coordinatorTimeout),
       maximumRuntime.map { line("max-runtime", $0) }
         ?? DoctorReport.Line(name: "max-runtime", value: "no limit", origin: "default"),

@@ -1,6 +1,6 @@
 // What `temper doctor` says, as text and as JSON.
 
-/// Settings and ports of a worker on this machine.
+/// Settings, key and ports of a worker on this machine.
 struct DoctorReport: Encodable {
   /// A setting.
   struct Line: Encodable {
@@ -20,12 +20,24 @@ struct DoctorReport: Encodable {
     var milliseconds: Double?
   }
 
+  /// The key that proves who this machine is.
+  struct Key: Encodable {
+    var file: String
+    var text: String
+    var fingerprint: String?
+    /// The coordinator's, which this machine takes no other for.
+    var coordinator: String?
+    /// nil when it can be used, or when none is needed.
+    var trouble: String?
+  }
+
   var version: String
   var instructionSet: String
   var settings: [Line]
+  var key: Key
   var ports: [Port]
 
-  var isHealthy: Bool { ports.allSatisfy { $0.trouble == nil } }
+  var isHealthy: Bool { key.trouble == nil && ports.allSatisfy { $0.trouble == nil } }
 
   var text: String {
     var settingsTable = Table([("setting", .left), ("value", .left), ("from", .left)])
@@ -36,7 +48,8 @@ struct DoctorReport: Encodable {
       portsTable.append([port.direction, port.what, port.endpoint, result])
     }
     let lines =
-      ["temper \(version), kernels for \(instructionSet)", ""] + settingsTable.lines + [""] + portsTable.lines
+      ["temper \(version), kernels for \(instructionSet)", ""] + settingsTable.lines
+      + ["", "key \(key.file): \(key.text)", ""] + portsTable.lines
     let verdict = isHealthy ? "all is well" : "not all is well: a worker here would be of no use to the others"
     return (lines + ["", verdict]).joined(separator: "\n")
   }

@@ -9,18 +9,21 @@ import Worker
 struct PortCheck {
   private let settings: WorkerSettings
   private let timeout: Duration
+  private let insecure: Bool
+  private let environment: [String: String]
 
-  init(_ settings: WorkerSettings, timeout: Duration) {
+  init(_ settings: WorkerSettings, timeout: Duration, insecure: Bool, environment: [String: String]) {
     self.settings = settings
     self.timeout = timeout
+    self.insecure = insecure
+    self.environment = environment
   }
 
   func run() -> [DoctorReport.Port] {
     let coordinator = settings.coordinator.value
     do {
       let security = try Credentials.security(
-        role: .worker, endpoint: coordinator, keys: nil, insecure: false,
-        environment: ProcessInfo.processInfo.environment)
+        role: .worker, endpoint: coordinator, keys: settings.keys?.value, insecure: insecure, environment: environment)
       let client = try ControlClient(
         ControlClient.Configuration(endpoint: coordinator, security: security, unreachableLimit: timeout))
       defer { client.close() }
@@ -84,7 +87,7 @@ struct PortCheck {
       direction: direction, what: what, endpoint: endpoint, trouble: trouble, milliseconds: milliseconds)
   }
 
-  private static func text(_ error: any Error) -> String {
+  static func text(_ error: any Error) -> String {
     if let failure = error as? Failure { return failure.message }
     guard let error = error as? CommunicationError else { return "\(error)" }
     return error.hint.isEmpty ? error.message : "\(error.message); \(error.hint)"
