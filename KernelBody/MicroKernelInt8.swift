@@ -3,23 +3,6 @@
 #if !VNNI
   internal import CIntrinsics
 
-  /// a[2i] * b[2i] + a[2i + 1] * b[2i + 1] of int16 pairs.
-  @inline(__always)
-  private func multiplyAddPairs(_ a: Integers, _ b: Integers) -> Integers {
-    #if AVX512
-      let (a, b) = (unsafeBitCast(a, to: SIMD8<Int64>.self), unsafeBitCast(b, to: SIMD8<Int64>.self))
-      return unsafeBitCast(temper_multiply_add_pairs_512(a, b), to: Integers.self)
-    #elseif arch(x86_64)
-      let (a, b) = (unsafeBitCast(a, to: SIMD8<Int64>.self), unsafeBitCast(b, to: SIMD8<Int64>.self))
-      let result = SIMD8<Int64>(
-        lowHalf: temper_multiply_add_pairs(a.lowHalf, b.lowHalf),
-        highHalf: temper_multiply_add_pairs(a.highHalf, b.highHalf))
-      return unsafeBitCast(result, to: Integers.self)
-    #else
-      return ((a &<< 16) &>> 16) &* ((b &<< 16) &>> 16) &+ (a &>> 16) &* (b &>> 16)
-    #endif
-  }
-
   /// Channels that are widened to int16 at a time.
   private let stagedChannels = 512
 
@@ -90,10 +73,10 @@
       for pair in 0..<pairs {
         let b = (weights + pair * 64).loadUnaligned(as: Integers.self)
         let x = row + pair * 4
-        c0 &+= multiplyAddPairs(Integers(repeating: x.load(as: Int32.self)), b)
-        c1 &+= multiplyAddPairs(Integers(repeating: (x + stride).load(as: Int32.self)), b)
-        c2 &+= multiplyAddPairs(Integers(repeating: (x + 2 * stride).load(as: Int32.self)), b)
-        c3 &+= multiplyAddPairs(Integers(repeating: (x + 3 * stride).load(as: Int32.self)), b)
+        c0 = temper_dot_pairs(c0, Integers(repeating: x.load(as: Int32.self)), b)
+        c1 = temper_dot_pairs(c1, Integers(repeating: (x + stride).load(as: Int32.self)), b)
+        c2 = temper_dot_pairs(c2, Integers(repeating: (x + 2 * stride).load(as: Int32.self)), b)
+        c3 = temper_dot_pairs(c3, Integers(repeating: (x + 3 * stride).load(as: Int32.self)), b)
       }
       sums.storeBytes(of: c0, as: Integers.self)
       (sums + 128).storeBytes(of: c1, as: Integers.self)

@@ -156,6 +156,35 @@ extension Body {
     }
   }
 
+  package static func scaledAbsMax(
+    _ input: UnsafePointer<Float>, rows: Int, channels: Int, factors: UnsafePointer<Float>, part: Int, of parts: Int
+  ) -> Float {
+    // As integers, magnitudes are in order, with infinity and NaN above all numbers.
+    var largest = Integers.zero
+    for row in share(rows, alignment: 4, part: part, of: parts) {
+      forVectors(0..<channels) { k, lanes in
+        let product = load(input + row * channels + k, lanes) * load(factors + k, lanes)
+        let magnitude = unsafeBitCast(product, to: Integers.self) & Integers(repeating: .max)
+        largest = largest.replacing(with: magnitude, where: magnitude .> largest)
+      }
+    }
+    var result: Int32 = 0
+    for lane in 0..<16 { result = max(result, largest[lane]) }
+    return Float(bitPattern: UInt32(result))
+  }
+
+  package static func quantizeGradient(
+    _ input: UnsafePointer<Float>, rows: Int, channels: Int, factors: UnsafePointer<Float>, inverseScale: Float,
+    output: UnsafeMutablePointer<Int16>, part: Int, of parts: Int
+  ) {
+    for row in share(rows, alignment: 4, part: part, of: parts) {
+      forVectors(0..<channels) { k, lanes in
+        let product = load(input + row * channels + k, lanes) * load(factors + k, lanes)
+        store(temper_narrow_int16(rounded(product * inverseScale)), output + row * channels + k, lanes)
+      }
+    }
+  }
+
   package static func absHistogram(
     _ input: UnsafePointer<Float>, count: Int, inverseBinWidth: Float, bins: UnsafeMutablePointer<UInt64>,
     binCount: Int

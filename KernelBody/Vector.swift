@@ -85,6 +85,23 @@ func load(_ pointer: UnsafePointer<Int8>, _ lanes: Int) -> SIMD16<Int8> {
 }
 
 @inline(__always)
+func load(_ pointer: UnsafePointer<Int16>, _ lanes: Int) -> SIMD16<Int16> {
+  if lanes >= 16 { return UnsafeRawPointer(pointer).loadUnaligned(as: SIMD16<Int16>.self) }
+  var vector = SIMD16<Int16>.zero
+  for lane in 0..<lanes { vector[lane] = pointer[lane] }
+  return vector
+}
+
+@inline(__always)
+func store(_ vector: SIMD16<Int16>, _ pointer: UnsafeMutablePointer<Int16>, _ lanes: Int) {
+  if lanes >= 16 {
+    UnsafeMutableRawPointer(pointer).storeBytes(of: vector, as: SIMD16<Int16>.self)
+  } else {
+    for lane in 0..<lanes { pointer[lane] = vector[lane] }
+  }
+}
+
+@inline(__always)
 func store(_ vector: SIMD16<Int8>, _ pointer: UnsafeMutablePointer<Int8>, _ lanes: Int) {
   if lanes >= 16 {
     UnsafeMutableRawPointer(pointer).storeBytes(of: vector, as: SIMD16<Int8>.self)

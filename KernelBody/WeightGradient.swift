@@ -3,6 +3,7 @@
 // A tile is 8 rows (t, c) by 32 columns k. A part takes up to 64 tiles at a time, so that a block of pixels read once
 // serves them all, and for each piece walks the shards: a shard's tiles are summed over its pixels in ascending order,
 // then joined with the sums waiting on a small stack, as in Reduction.swift. Weights are written once per piece.
+// WeightGradient+Float and WeightGradient+Int16 say how a shard is summed, from floats or from int8 by int16.
 // Rejected: a whole gradient per shard, added afterwards, which streams the weights of the last stage (38 MB) once per
 // shard.
 
@@ -16,27 +17,35 @@ package import KernelsInterface
 private let groupTiles = 64
 private let groupColumns = 4
 let groupFloats = groupTiles * tileRows * 32
-/// Pixels between two visits of a tile's sums to memory.
-private let blockPixels = 128
-/// Floats of `stagedRows` from one pixel to the next: two tiles, one cache line.
+/// Pixels between two visits of a tile's sums to memory; of int16, that many pairs.
+let blockPixels = 128
+/// Floats of `stagedRows` from one pixel to the next: two tiles, one cache line. Of int16, words from one pair to the next.
 let stagedStride = 2 * tileRows
 
 /// The pixels of one block, with 32 columns of dy, as the micro-kernel wants them.
 struct PixelBlock {
   let first: Int
   let count: Int
-  /// [128] pointers to the rows of x.
+  /// [256] pointers to the rows of x.
   let rows: UnsafeMutablePointer<UnsafeRawPointer>
   /// Columns k of dy, and the floats between pixels.
   var gradient: UnsafePointer<Float>
   var gradientStride: Int
 }
 
+/// dy, and with it what x is.
+enum OutputGradient {
+  /// Both are floats.
+  case float(UnsafePointer<Float>)
+  /// x is int8; a product of integers is worth scales[shard, k].
+  case int16(UnsafePointer<Int16>, scales: UnsafePointer<Float>)
+}
+
 /// One part's view of a weight gradient.
 struct WeightGradient {
   let plan: ConvolutionPlan
   let source: RowSource
-  let gradientOutput: UnsafePointer<Float>
+  let gradient: OutputGradient
   let samplesPerShard: Int
   /// Whether tiles hold 8 channels of one tap; else 8 consecutive (t, c).
   let aligned: Bool
@@ -59,27 +68,49 @@ extension Body {
     input: UnsafePointer<Float>, gradientOutput: UnsafePointer<Float>,
     gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int
   ) {
-    let g = plan.geometry
-    let rowCount = g.taps * g.inputChannels
-    // Of scalars: an inline array of vectors is made by a function that levels would share.
-    var stack = InlineArray<114704, Float>(repeating: 0)
-    var staging = InlineArray<18448, Float>(repeating: 0)
-    var pointers = InlineArray<128, Int>(repeating: 0)
-    withUnsafeMutableBytes(of: &stack) { stack in
-      withUnsafeMutableBytes(of: &staging) { staging in
-        withUnsafeMutableBytes(of: &pointers) { pointers in
-          let staged = staging.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self)
-          let work = WeightGradient(
-            plan: plan,
-            source: RowSource(base: input, sampleBytes: g.inputCount * 4, elementShift: 2, zeros: plan.zeros),
-            gradientOutput: gradientOutput, samplesPerShard: samplesPerShard,
+    let source = RowSource(
+      base: input, sampleBytes: plan.geometry.inputCount * 4, elementShift: 2, zeros: plan.zeros)
+    withWeightGradient(plan, source, .float(gradientOutput), samplesPerShard: samplesPerShard) {
+      $0.run(pieces, gradients, part: part, of: parts)
+    }
+  }
+
+  package static func convolveWeightGradientInt16(
+    _ plan: ConvolutionPlan, samplesPerShard: Int, pieces: UnsafeBufferPointer<ShardPiece>,
+    input: UnsafePointer<Int8>, gradientOutput: UnsafePointer<Int16>, scales: UnsafePointer<Float>,
+    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int
+  ) {
+    let source = RowSource(base: input, sampleBytes: plan.geometry.inputCount, elementShift: 0, zeros: plan.zeros)
+    withWeightGradient(plan, source, .int16(gradientOutput, scales: scales), samplesPerShard: samplesPerShard) {
+      $0.run(pieces, gradients, part: part, of: parts)
+    }
+  }
+}
+
+/// Lends the work its memory, on the stack.
+@inline(__always)
+private func withWeightGradient(
+  _ plan: ConvolutionPlan, _ source: RowSource, _ gradient: OutputGradient, samplesPerShard: Int,
+  _ body: (WeightGradient) -> Void
+) {
+  let g = plan.geometry
+  let rowCount = g.taps * g.inputChannels
+  // Of scalars: an inline array of vectors is made by a function that levels would share.
+  var stack = InlineArray<114704, Float>(repeating: 0)
+  var staging = InlineArray<18448, Float>(repeating: 0)
+  var pointers = InlineArray<256, Int>(repeating: 0)
+  withUnsafeMutableBytes(of: &stack) { stack in
+    withUnsafeMutableBytes(of: &staging) { staging in
+      withUnsafeMutableBytes(of: &pointers) { pointers in
+        let staged = staging.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self)
+        body(
+          WeightGradient(
+            plan: plan, source: source, gradient: gradient, samplesPerShard: samplesPerShard,
             aligned: g.inputChannels % tileRows == 0, rowCount: rowCount,
             rowGroups: (rowCount + tileRows - 1) / tileRows, columns: min(groupColumns, (g.outputChannels + 31) / 32),
             stack: stack.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self),
             rows: pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self), stagedRows: staged,
-            stagedColumns: staged + blockPixels * stagedStride)
-          work.run(pieces, gradients, part: part, of: parts)
-        }
+            stagedColumns: staged + blockPixels * stagedStride))
       }
     }
   }
@@ -125,125 +156,21 @@ extension WeightGradient {
   private func sumShard(
     _ shard: Int, _ group: Int, _ count: Int, _ column: Int, _ sums: UnsafeMutablePointer<Float>, joins: Int
   ) {
-    let outputs = plan.geometry.outputChannels
-    let perShard = samplesPerShard * plan.forward.pixelCount
-    let columns = (min(columns * 32, outputs - column) + 31) / 32
-    let isStaged = outputs > 32 || outputs % 16 != 0
-    let start = shard * perShard
-    var first = start
-    let end = first + perShard
-    while first < end {
-      var block = PixelBlock(
-        first: first, count: min(blockPixels, end - first), rows: rows, gradient: gradientOutput + first * outputs,
-        gradientStride: outputs)
-      if isStaged {
-        for index in 0..<columns { stageColumns(block, column + index * 32, index) }
-        block.gradientStride = 32
-      }
-      let tileSums = TileSums(startFromZero: first == start, joins: first + block.count == end ? joins : 0)
-      var tap = -1
-      for index in 0..<count {
-        if index % 2 == 0 { stageRows(block, group + index, min(2, count - index), &tap) }
-        let staged = stagedRows + index % 2 * tileRows
-        for columnIndex in 0..<columns {
-          if isStaged { block.gradient = UnsafePointer(stagedColumns + columnIndex * blockPixels * 32) }
-          let tile = sums + (index * self.columns + columnIndex) * tileRows * 32
-          if outputs - column - columnIndex * 32 > 16 {
-            multiply32(block, staged, tile, tileSums)
-          } else {
-            multiply16(block, staged, tile, tileSums)
-          }
-        }
-      }
-      first += block.count
-    }
-  }
-
-  /// Copies the rows of one or two tiles next to each other, a cache line per pixel, so that the micro-kernel reads 8 KB
-  /// that stay in L1, where rows of 128 channels and more would fall on the same few cache sets.
-  ///
-  /// - Parameter tap: what `rows` points to, or -1.
-  @inline(__always)
-  private func stageRows(_ block: PixelBlock, _ group: Int, _ tiles: Int, _ tap: inout Int) {
-    let channels = plan.geometry.inputChannels
-    if aligned {
-      for index in 0..<tiles {
-        let row = (group + index) * tileRows
-        let rowTap = row / channels
-        let channel = row - rowTap * channels
-        if rowTap != tap {
-          gather(block, tap: rowTap)
-          tap = rowTap
-        }
-        if index == 0 && tiles == 2 && channel + stagedStride <= channels {
-          copyRows(block, channel, tiles: 2, to: stagedRows)
-          break
-        }
-        copyRows(block, channel, tiles: 1, to: stagedRows + index * tileRows)
-      }
-    } else {
-      for index in 0..<tiles { stageSingleRows(block, (group + index) * tileRows, to: stagedRows + index * tileRows) }
-    }
-  }
-
-  /// Copies 8 channels of every pixel for each of one or two tiles.
-  @inline(__always)
-  private func copyRows(_ block: PixelBlock, _ channel: Int, tiles: Int, to target: UnsafeMutablePointer<Float>) {
-    let target = UnsafeMutableRawPointer(target)
-    for pixel in 0..<block.count {
-      let (row, place) = (block.rows[pixel] + channel * 4, target + pixel * stagedStride * 4)
-      if tiles == 2 {
-        place.storeBytes(of: row.loadUnaligned(as: Floats.self), as: Floats.self)
-      } else {
-        place.storeBytes(of: row.loadUnaligned(as: SIMD8<Float>.self), as: SIMD8<Float>.self)
-      }
+    switch gradient {
+    case .float(let values): sumFloats(values, shard, group, count, column, sums, joins: joins)
+    case .int16(let values, let scales): sumIntegers(values, scales, shard, group, count, column, sums, joins: joins)
     }
   }
 
   /// Pointers to what each pixel of the block reads at a tap.
   @inline(__always)
-  private func gather(_ block: PixelBlock, tap: Int) {
+  func gather(_ block: PixelBlock, tap: Int) {
     var pixel = 0
     while pixel < block.count {
       source.gather(
         plan.forward, firstTap: tap, tapCount: 1, first: block.first + pixel, total: block.first + block.count,
         into: block.rows + pixel)
       pixel += tileRows
-    }
-  }
-
-  /// Copies 8 consecutive (t, c) of every pixel, zero past the last.
-  private func stageSingleRows(_ block: PixelBlock, _ firstRow: Int, to target: UnsafeMutablePointer<Float>) {
-    let channels = plan.geometry.inputChannels
-    var tap = -1
-    for lane in 0..<tileRows {
-      let row = firstRow + lane
-      guard row < rowCount else {
-        for pixel in 0..<block.count { target[pixel * stagedStride + lane] = 0 }
-        continue
-      }
-      let rowTap = row / channels
-      if rowTap != tap {
-        gather(block, tap: rowTap)
-        tap = rowTap
-      }
-      let channel = row - rowTap * channels
-      for pixel in 0..<block.count {
-        target[pixel * stagedStride + lane] = block.rows[pixel].assumingMemoryBound(to: Float.self)[channel]
-      }
-    }
-  }
-
-  /// Copies 32 of the block's columns together, zero past the last: 16 KB that stay in L1 for all tiles.
-  @inline(__always)
-  private func stageColumns(_ block: PixelBlock, _ column: Int, _ index: Int) {
-    let width = min(32, plan.geometry.outputChannels - column)
-    let columns = stagedColumns + index * blockPixels * 32
-    for pixel in 0..<block.count {
-      let source = block.gradient + pixel * block.gradientStride + column
-      let target = columns + pixel * 32
-      store(load(source, width), target)
-      if width > 16 { store(load(source + 16, width - 16), target + 16) }
     }
   }
 

@@ -58,6 +58,44 @@ public protocol ConvolutionKernels {
     input: UnsafePointer<Float>, gradientOutput: UnsafePointer<Float>,
     gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int)
 
+  /// Packs int8 weights for `convolveInputGradientInt16`.
+  ///
+  /// - Parameters:
+  ///   - weights: [T, C, K] int8, K even.
+  ///   - packed: `plan.packedInputGradientWeightCount` int16, [C/16][T][K/2][16][2], zero beyond C; aligned to 4.
+  ///   - magnitudes: [C], the sum of |weights[t, c, k]| over t and k: by how much a gradient of at most 1 can reach c.
+  static func packInputGradientWeightsInt16(
+    _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutablePointer<Int16>,
+    magnitudes: UnsafeMutablePointer<Int32>, part: Int, of parts: Int)
+
+  /// Gradient with respect to the input from int8 weights and int16 gradients with exact int32 sums: Float(sum) *
+  /// scales[shard of the sample].
+  ///
+  /// - Parameters:
+  ///   - samplesPerShard: samples of each shard.
+  ///   - gradientOutput: [samples, outputHeight, outputWidth, K], K even; aligned to 4. At most (2^31 - 1) / magnitude in
+  ///     absolute value, for the largest magnitude that packing returned, and at most 32,767.
+  ///   - packed: from `packInputGradientWeightsInt16`.
+  ///   - scales: [S].
+  ///   - gradientInput: [samples, inputHeight, inputWidth, C].
+  ///   - accumulate: adds the finished sum to what is there (existing + sum) instead of storing it.
+  static func convolveInputGradientInt16(
+    _ plan: ConvolutionPlan, samples: Int, samplesPerShard: Int, gradientOutput: UnsafePointer<Int16>,
+    packed: UnsafePointer<Int16>, scales: UnsafePointer<Float>, gradientInput: UnsafeMutablePointer<Float>,
+    accumulate: Bool, part: Int, of parts: Int)
+
+  /// `convolveWeightGradient` of an int8 input and int16 gradients: exact int32 sums over blocks of 256 pixels of a shard,
+  /// each times scales[shard, k], added as floats in ascending order, fused.
+  ///
+  /// - Parameters:
+  ///   - input: [shards * samplesPerShard, inputHeight, inputWidth, C].
+  ///   - gradientOutput: [shards * samplesPerShard, outputHeight, outputWidth, K], -32,767...32,767.
+  ///   - scales: [S, K], what a product is worth.
+  static func convolveWeightGradientInt16(
+    _ plan: ConvolutionPlan, samplesPerShard: Int, pieces: UnsafeBufferPointer<ShardPiece>,
+    input: UnsafePointer<Int8>, gradientOutput: UnsafePointer<Int16>, scales: UnsafePointer<Float>,
+    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int)
+
   /// Packs int8 weights for `convolveInt8`, in the form that this instruction set likes.
   ///
   /// - Parameters:

@@ -69,6 +69,25 @@ public protocol QuantizationKernels {
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, inverseScales: UnsafePointer<Float>, limit: Int32,
     lowest: Int32, output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int)
 
+  /// Largest |input[r, k] * factors[k]| of this part's rows, infinite or NaN when one of them is; 0 when it is empty.
+  ///
+  /// - Parameters:
+  ///   - input: [rows, K].
+  ///   - factors: [K].
+  static func scaledAbsMax(
+    _ input: UnsafePointer<Float>, rows: Int, channels: Int, factors: UnsafePointer<Float>, part: Int, of parts: Int
+  ) -> Float
+
+  /// output[r, k] = round-half-even(input[r, k] * factors[k] * inverseScale); unspecified unless within int16.
+  ///
+  /// - Parameters:
+  ///   - input: [rows, K].
+  ///   - factors: [K].
+  ///   - output: [rows, K].
+  static func quantizeGradient(
+    _ input: UnsafePointer<Float>, rows: Int, channels: Int, factors: UnsafePointer<Float>, inverseScale: Float,
+    output: UnsafeMutablePointer<Int16>, part: Int, of parts: Int)
+
   /// Adds to bins[min(floor(|x| * inverseBinWidth), binCount - 1)] one for each finite x; others are skipped.
   ///
   /// Not split into parts: give each thread bins of its own and add them, which is exact in any order.

@@ -35,6 +35,17 @@ TEMPER_INLINE temper_short16 temper_widen_int8_to_int16(temper_char16 x) {
 /// The low byte of sixteen int32, as int8.
 TEMPER_INLINE temper_char16 temper_narrow_int8(temper_int16 x) { return __builtin_convertvector(x, temper_char16); }
 
+/// The low half of sixteen int32, as int16.
+TEMPER_INLINE temper_short16 temper_narrow_int16(temper_int16 x) { return __builtin_convertvector(x, temper_short16); }
+
+/// Sixteen int32 to floats, to nearest even.
+TEMPER_INLINE temper_float16 temper_to_float(temper_int16 x) { return __builtin_convertvector(x, temper_float16); }
+
+/// Pairs of int16 in one int32 each: `low` in the low half, `high` in the high half.
+TEMPER_INLINE temper_int16 temper_pair_int16(temper_short16 low, temper_short16 high) {
+  return (__builtin_convertvector(low, temper_int16) & 0xFFFF) | (__builtin_convertvector(high, temper_int16) << 16);
+}
+
 /// The low byte of sixteen int32, as uint8.
 TEMPER_INLINE temper_uchar16 temper_narrow_uint8(temper_int16 x) { return __builtin_convertvector(x, temper_uchar16); }
 
@@ -66,16 +77,26 @@ __attribute__((target("avx512f,avx512vl,avx512vnni"))) static inline __m128i tem
   return _mm_dpbusd_epi32(sum, unsigned_bytes, signed_bytes);
 }
 
-/// a[2i] * b[2i] + a[2i+1] * b[2i+1] of int16 pairs, exact in int32 unless all four are -32768.
-__attribute__((target("avx2"))) static inline __m256i temper_multiply_add_pairs(__m256i a, __m256i b) {
-  return _mm256_madd_epi16(a, b);
-}
-
-/// `temper_multiply_add_pairs` for 16 sums.
-__attribute__((target("avx512f,avx512bw"))) static inline __m512i temper_multiply_add_pairs_512(__m512i a, __m512i b) {
-  return _mm512_madd_epi16(a, b);
-}
 #endif
+
+/// sum[i] + a[2i] * b[2i] + a[2i+1] * b[2i+1] of int16 pairs, exact in int32 (wrapping) unless all four are -32768.
+TEMPER_INLINE temper_int16 temper_dot_pairs(temper_int16 sum, temper_int16 a, temper_int16 b) {
+#if defined(__AVX512VNNI__)
+  return (temper_int16)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVX512BW__)
+  return (temper_int16)_mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)a, (__m512i)b));
+#elif defined(__AVX2__)
+  typedef int32_t half __attribute__((ext_vector_type(8)));
+  half low = (half)_mm256_madd_epi16((__m256i)a.lo, (__m256i)b.lo);
+  half high = (half)_mm256_madd_epi16((__m256i)a.hi, (__m256i)b.hi);
+  temper_int16 products;
+  products.lo = low;
+  products.hi = high;
+  return sum + products;
+#else
+  return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
 
 typedef _Float16 temper_half16 __attribute__((ext_vector_type(16)));
 

@@ -65,6 +65,8 @@ final class Tensor {
     return (bytes + place * shardByteCount).assumingMemoryBound(to: Float.self)
   }
   var halves: UnsafeMutablePointer<Float16> { bytes.assumingMemoryBound(to: Float16.self) }
+  var int16s: UnsafeMutablePointer<Int16> { bytes.assumingMemoryBound(to: Int16.self) }
+  var int32s: UnsafeMutablePointer<Int32> { bytes.assumingMemoryBound(to: Int32.self) }
   var int8s: UnsafeMutablePointer<Int8> { bytes.assumingMemoryBound(to: Int8.self) }
   var uint8s: UnsafeMutablePointer<UInt8> { bytes.assumingMemoryBound(to: UInt8.self) }
   var masks: UnsafeMutablePointer<UInt16> { bytes.assumingMemoryBound(to: UInt16.self) }

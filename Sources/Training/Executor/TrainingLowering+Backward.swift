@@ -30,6 +30,8 @@ extension TrainingLowering {
   /// The weight gradient first: it is what other members wait for.
   private mutating func emitConvolutionGradients(_ fused: FusedNode, _ gradient: Tensor) {
     let layer = convolutions[fused.node.id]!
+    emitBiasGradient(fused, gradient, layer)
+    if layer.hasIntegerGradients { return emitIntegerGradients(fused, gradient, layer) }
     let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, localPieces)
     let input = backwardFloat(fused.sources[0])
     builder.emit(
@@ -40,21 +42,23 @@ extension TrainingLowering {
         plan, samplesPerShard: samplesPerShard, pieces: pieces.buffer, input: input.floats,
         gradientOutput: gradient.floats, gradients: layer.weightGradients.pointers, part: part, of: parts)
     }
-    if let entry = layer.biasEntry, let table = layer.biasGradients {
-      let geometry = plan.geometry
-      let rows = samplesPerShard * geometry.outputHeight * geometry.outputWidth
-      builder.emit("\(fused.node.name) bias gradient", using: [gradient], completing: [entry.range]) { part, parts in
-        kernels.biasGradient(
-          gradient.floats, rowsPerShard: rows, channels: geometry.outputChannels, pieces: pieces.buffer,
-          outputs: table.pointers, part: part, of: parts)
-      }
-    }
     guard let packed = layer.packedGradient else { return }
     let (target, accumulate) = gradientTarget(values[fused.sources[0]]!)
     builder.emit("\(fused.node.name) input gradient", using: [gradient, target]) { part, parts in
       kernels.convolveInputGradient(
         plan, samples: samples, gradientOutput: gradient.floats, packed: packed.floats, gradientInput: target.floats,
         accumulate: accumulate, part: part, of: parts)
+    }
+  }
+
+  private mutating func emitBiasGradient(_ fused: FusedNode, _ gradient: Tensor, _ layer: ConvolutionLayer) {
+    guard let entry = layer.biasEntry, let table = layer.biasGradients else { return }
+    let (geometry, pieces) = (layer.plan.geometry, localPieces)
+    let rows = assignment.samplesPerShard * geometry.outputHeight * geometry.outputWidth
+    builder.emit("\(fused.node.name) bias gradient", using: [gradient], completing: [entry.range]) { part, parts in
+      kernels.biasGradient(
+        gradient.floats, rowsPerShard: rows, channels: geometry.outputChannels, pieces: pieces.buffer,
+        outputs: table.pointers, part: part, of: parts)
     }
   }
 

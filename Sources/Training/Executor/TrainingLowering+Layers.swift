@@ -16,8 +16,13 @@ final class ConvolutionLayer {
   var bias: Tensor?
   /// For `convolveForward`; absent when the forward pass is in INT8.
   var packed: Tensor?
-  /// For `convolveInputGradient`; absent when the input needs no gradient.
+  /// For `convolveInputGradient`; absent when the input needs no gradient, or has it from integers.
   var packedGradient: Tensor?
+  /// Whether both gradients are products of integers: input and weights are int8, and output channels come in pairs.
+  var hasIntegerGradients = false
+  /// For `convolveInputGradientInt16`, and the largest integer that its sums allow a gradient to have [1].
+  var packedGradientInt16: Tensor?
+  var gradientLimit: Tensor?
   /// For `convolveInt8`.
   var packedInt8: Tensor?
   /// Scale of the weights [K] and of the products [K].
@@ -149,10 +154,16 @@ extension TrainingLowering {
       layer.productScales = builder.floats("\(node.name) product scales", count: outputs, lifetime: .persistent)
       layer.packedInt8 = builder.tensor(
         "\(node.name) packed int8", UInt8.self, count: plan.packedInt8ByteCount, lifetime: .persistent)
+      layer.hasIntegerGradients = outputs % 2 == 0
     } else {
       layer.packed = builder.floats("\(node.name) packed", count: plan.packedWeightCount, lifetime: .persistent)
     }
-    if source.requiresGradient, precision != .calibration {
+    if source.requiresGradient, layer.hasIntegerGradients {
+      layer.packedGradientInt16 = builder.tensor(
+        "\(node.name) packed for gradient", Int16.self, count: plan.packedInputGradientWeightCount,
+        lifetime: .persistent)
+      layer.gradientLimit = builder.floats("\(node.name) gradient limit", count: 1, lifetime: .persistent)
+    } else if source.requiresGradient, precision != .calibration {
       layer.packedGradient = builder.floats(
         "\(node.name) packed for gradient", count: plan.packedInputGradientWeightCount, lifetime: .persistent)
     }

@@ -64,7 +64,7 @@ extension TrainingLowering {
 
   /// Integers with one scale per output channel, absmax / limit, from this step's weights.
   ///
-  /// Products of the backward pass (and of a forward pass on floats) see the dequantized integers; no weight is out of range,
+  /// Products of floats see the dequantized integers; no weight is out of range,
   /// so the straight-through gradient is whole.
   private mutating func emitQuantizedLoading(_ layer: ConvolutionLayer) {
     guard let quantization = layer.quantization, let scales = layer.weightScales else { return }
@@ -74,7 +74,6 @@ extension TrainingLowering {
     let limit = quantization.range.limit
     let inverseScales = builder.floats("\(name) inverse scales", count: channels)
     let integers = builder.tensor("\(name) integers", Int8.self, count: entry.elementCount)
-    let real = builder.floats("\(name) quantized weights", count: entry.elementCount)
 
     builder.emit("\(name) weight ranges", using: []) { part, parts in
       guard let weights = step.weights else { return }
@@ -98,13 +97,18 @@ extension TrainingLowering {
         weights + entry.offset, rows: rows, channels: channels, inverseScales: inverseScales.floats, limit: limit,
         lowest: quantization.range.minimum, output: integers.int8s, mask: nil, part: part, of: parts)
     }
+    if let packed = layer.packedInt8 {
+      builder.emit("\(name) pack int8", using: [integers]) { part, parts in
+        kernels.packInt8Weights(plan, weights: integers.int8s, into: packed.bytes, part: part, of: parts)
+      }
+    }
+    emitIntegerGradientLoading(layer, integers: integers)
+    guard layer.packed != nil || layer.packedGradient != nil else { return }
+    let real = builder.floats("\(name) quantized weights", count: entry.elementCount)
     builder.emit("\(name) dequantize weights", using: [integers, real]) { part, parts in
       kernels.dequantizeWeights(
         integers.int8s, rows: rows, channels: channels, scales: scales.floats, output: real.floats, part: part,
         of: parts)
-      if let packed = layer.packedInt8 {
-        kernels.packInt8Weights(plan, weights: integers.int8s, into: packed.bytes, part: part, of: parts)
-      }
     }
     builder.emit("\(name) pack", using: [real]) { part, parts in
       if let packed = layer.packed {

@@ -1,0 +1,121 @@
+// Input gradient of int8 weights and int16 gradients with exact int32 sums, as an indirect matrix product like the one in
+// Convolution.swift. Each shard has its own scale, because a shard's numbers must not depend on who computes the others.
+
+internal import CIntrinsics
+package import KernelsInterface
+
+extension Body {
+  package static func packInputGradientWeightsInt16(
+    _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutablePointer<Int16>,
+    magnitudes: UnsafeMutablePointer<Int32>, part: Int, of parts: Int
+  ) {
+    let (taps, channels, outputs) = (plan.geometry.taps, plan.geometry.inputChannels, plan.geometry.outputChannels)
+    let words = UnsafeMutableRawPointer(packed).assumingMemoryBound(to: Int32.self)
+    for panel in share((channels + 15) / 16, part: part, of: parts) {
+      let lanes = min(16, channels - panel * 16)
+      var magnitude = Integers.zero
+      for tap in 0..<taps {
+        let source = weights + (tap * channels + panel * 16) * outputs
+        let target = words + (panel * taps + tap) * outputs * 8
+        forVectors(0..<outputs) { k, count in
+          let rows = target + k * 8
+          for lane in 0..<16 {
+            let values = lane < lanes ? load(source + lane * outputs + k, count) : .zero
+            let pairs = unsafeBitCast(temper_widen_int8_to_int16(values), to: SIMD8<Int32>.self)
+            for pair in 0..<count / 2 { rows[pair * 16 + lane] = pairs[pair] }
+          }
+          for pair in 0..<count / 2 {
+            let word = loadWords(rows + pair * 16)
+            let (low, high) = ((word &<< 16) &>> 16, word &>> 16)
+            magnitude &+= low.replacing(with: 0 &- low, where: low .< Integers.zero)
+            magnitude &+= high.replacing(with: 0 &- high, where: high .< Integers.zero)
+          }
+        }
+      }
+      for lane in 0..<lanes { magnitudes[panel * 16 + lane] = magnitude[lane] }
+    }
+  }
+
+  package static func convolveInputGradientInt16(
+    _ plan: ConvolutionPlan, samples: Int, samplesPerShard: Int, gradientOutput: UnsafePointer<Int16>,
+    packed: UnsafePointer<Int16>, scales: UnsafePointer<Float>, gradientInput: UnsafeMutablePointer<Float>,
+    accumulate: Bool, part: Int, of parts: Int
+  ) {
+    let g = plan.geometry
+    for index in 0..<plan.inputGradientCount {
+      let pixels = plan.inputGradient[index]
+      let kernel = MicroKernelInt16(
+        taps: pixels.taps, tapCount: pixels.tapCount, pairs: g.outputChannels / 2,
+        panelStride: g.taps * g.outputChannels * 8)
+      let source = RowSource(base: gradientOutput, sampleBytes: g.outputCount * 2, elementShift: 1, zeros: plan.zeros)
+      let writer = TileWriter(
+        pixels: pixels, samples: samples, bias: nil, target: gradientInput, channels: g.inputChannels,
+        sampleCount: g.inputCount, accumulate: accumulate)
+      let scaling = ShardScaling(scales: scales, pixelsPerShard: samplesPerShard * pixels.pixelCount)
+      multiply(
+        kernel, pixels, source: source, packed: UnsafeRawPointer(packed).assumingMemoryBound(to: Int32.self), scaling,
+        writer, part: part, of: parts)
+    }
+  }
+}
+
+/// What an int32 sum of a pixel is worth.
+private struct ShardScaling {
+  /// [S]
+  let scales: UnsafePointer<Float>
+  let pixelsPerShard: Int
+
+  /// Turns the [8, 32] sums of a tile into floats, in place.
+  @inline(__always)
+  func apply(to tile: UnsafeMutablePointer<Int32>, firstPixel: Int, total: Int) -> UnsafeMutablePointer<Float> {
+    let result = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Float.self)
+    var shard = firstPixel / pixelsPerShard
+    var end = (shard + 1) * pixelsPerShard
+    var scale = Floats(repeating: scales[shard])
+    for row in 0..<min(tileRows, total - firstPixel) {
+      if firstPixel + row == end {
+        shard += 1
+        end += pixelsPerShard
+        scale = Floats(repeating: scales[shard])
+      }
+      store(temper_to_float(loadWords(tile + row * 32)) * scale, result + row * 32)
+      store(temper_to_float(loadWords(tile + row * 32 + 16)) * scale, result + row * 32 + 16)
+    }
+    return result
+  }
+}
+
+/// Target pixel = sum over its taps and source channels, panel by panel; blocks as in `multiply` of Convolution.swift.
+private func multiply(
+  _ kernel: MicroKernelInt16, _ pixels: PixelClass, source: RowSource, packed: UnsafePointer<Int32>,
+  _ scaling: ShardScaling, _ writer: TileWriter, part: Int, of parts: Int
+) {
+  let shares = TileShares(pixels: writer.total, channels: writer.channels, part: part, of: parts)
+  let pointersPerTile = max(pixels.tapCount, 1) * tileRows
+  let blockTiles = min(64, 2048 / pointersPerTile)
+  withScratch { pointers, tile in
+    let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
+    var block = shares.tiles.lowerBound
+    while block < shares.tiles.upperBound {
+      let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
+      for index in block..<blockEnd {
+        source.gather(
+          pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
+          into: pointers + (index - block) * pointersPerTile)
+      }
+      var panel = shares.panels.lowerBound
+      while panel < shares.panels.upperBound {
+        let panels = min(2, shares.panels.upperBound - panel)
+        let weights = packed + panel * kernel.panelStride
+        for index in block..<blockEnd {
+          let rows = UnsafePointer(pointers + (index - block) * pointersPerTile)
+          if panels == 2 { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
+          let result = scaling.apply(to: tile, firstPixel: index * tileRows, total: writer.total)
+          writer.write(result, firstPixel: index * tileRows, panel: panel, panels: panels)
+        }
+        panel += panels
+      }
+      block = blockEnd
+    }
+  }
+}
