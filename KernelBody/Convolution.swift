@@ -8,6 +8,16 @@ extension Body {
     of parts: Int
   ) {
     let (channels, outputs) = (plan.geometry.inputChannels, plan.geometry.outputChannels)
+    if plan.forwardTiles != nil {
+      for panel in share(outputs / 16, part: part, of: parts) {
+        for channel in 0..<channels {
+          transformWeights(
+            weights + channel * outputs + panel * 16, channels * outputs,
+            into: packed + (panel * 16 * channels + channel) * 16, channels * 16)
+        }
+      }
+      return
+    }
     let rows = plan.geometry.taps * channels
     for panel in share((outputs + 15) / 16, part: part, of: parts) {
       let lanes = min(16, outputs - panel * 16)
@@ -22,6 +32,16 @@ extension Body {
     of parts: Int
   ) {
     let (taps, channels, outputs) = (plan.geometry.taps, plan.geometry.inputChannels, plan.geometry.outputChannels)
+    if plan.inputGradientTiles != nil {
+      for panel in share(channels / 16, part: part, of: parts) {
+        for k in stride(from: 0, to: outputs, by: 16) {
+          packTurnedTile(
+            weights + panel * 16 * outputs + k, channels: channels, outputs: outputs,
+            into: packed + (panel * 16 * outputs + k) * 16)
+        }
+      }
+      return
+    }
     for panel in share((channels + 15) / 16, part: part, of: parts) {
       let lanes = min(16, channels - panel * 16)
       for tap in 0..<taps {
@@ -36,9 +56,16 @@ extension Body {
 
   package static func convolveForward(
     _ plan: ConvolutionPlan, samples: Int, input: UnsafePointer<Float>, packed: UnsafePointer<Float>,
-    bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, part: Int, of parts: Int
+    bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int
   ) {
     let g = plan.geometry
+    if let tiles = plan.forwardTiles {
+      return WinogradProduct(
+        plan: plan, table: tiles, source: input, sourceChannels: g.inputChannels, sourceCount: g.inputCount,
+        packed: packed, bias: bias, target: output, targetChannels: g.outputChannels, accumulate: false
+      ).run(samples: samples, scratch: scratch, part: part, of: parts)
+    }
     multiply(
       plan.forward, taps: g.taps, samples: samples, source: input, sourceChannels: g.inputChannels,
       sourceCount: g.inputCount, zeros: plan.zeros, packed: packed, bias: bias, target: output,
@@ -48,9 +75,16 @@ extension Body {
 
   package static func convolveInputGradient(
     _ plan: ConvolutionPlan, samples: Int, gradientOutput: UnsafePointer<Float>, packed: UnsafePointer<Float>,
-    gradientInput: UnsafeMutablePointer<Float>, accumulate: Bool, part: Int, of parts: Int
+    gradientInput: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int
   ) {
     let g = plan.geometry
+    if let tiles = plan.inputGradientTiles {
+      return WinogradProduct(
+        plan: plan, table: tiles, source: gradientOutput, sourceChannels: g.outputChannels, sourceCount: g.outputCount,
+        packed: packed, bias: nil, target: gradientInput, targetChannels: g.inputChannels, accumulate: accumulate
+      ).run(samples: samples, scratch: scratch, part: part, of: parts)
+    }
     for index in 0..<plan.inputGradientCount {
       multiply(
         plan.inputGradient[index], taps: g.taps, samples: samples, source: gradientOutput,

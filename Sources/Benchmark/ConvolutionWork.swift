@@ -1,4 +1,4 @@
-// The four products of one convolution on buffers of noise, as the executor calls them.
+// The products of one convolution on buffers of noise, as the executor calls them.
 
 import Kernels
 import Training
@@ -7,7 +7,16 @@ import Training
 final class ConvolutionWork {
   /// Kinds of product.
   enum Kind: String, CaseIterable {
-    case forward, inputGradient, weightGradient, int8Forward
+    case forward, inputGradient, weightGradient, int8Forward, int16InputGradient, int16WeightGradient
+
+    /// The peak that its speed is a share of: int16 products run at half the speed of int8.
+    func limit(_ peak: Peak) -> Double {
+      switch self {
+      case .forward, .inputGradient, .weightGradient: peak.fp32
+      case .int8Forward: peak.int8
+      case .int16InputGradient, .int16WeightGradient: peak.int8 / 2
+      }
+    }
   }
 
   private let plan: ConvolutionPlan
@@ -22,7 +31,12 @@ final class ConvolutionWork {
   private let int8Input: UnsafeMutablePointer<Int8>
   private let int8Weights: UnsafeMutablePointer<Int8>
   private let int8Packed: UnsafeMutableRawPointer
+  private let int16Gradient: UnsafeMutablePointer<Int16>
+  private let int16Packed: UnsafeMutablePointer<Int16>
+  private let magnitudes: UnsafeMutablePointer<Int32>
+  /// For any product: by channel, by shard, by both.
   private let scales: UnsafeMutablePointer<Float>
+  private let scratch: UnsafeMutablePointer<Float>
   private let pieces: UnsafeMutablePointer<ShardPiece>
   private let gradients: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
 
@@ -52,7 +66,14 @@ final class ConvolutionWork {
     int8Input = bytes(options.batch * geometry.inputCount)
     int8Weights = bytes(geometry.weightCount)
     int8Packed = .allocate(byteCount: plan.packedInt8ByteCount, alignment: 64)
-    scales = floats(geometry.outputChannels)
+    int16Gradient = .allocate(capacity: options.batch * geometry.outputCount)
+    for index in 0..<options.batch * geometry.outputCount {
+      (int16Gradient + index).initialize(to: Int16(index % 2001 - 1000))
+    }
+    int16Packed = .allocate(capacity: plan.packedInputGradientInt16Count)
+    magnitudes = .allocate(capacity: geometry.inputChannels)
+    scales = floats(options.virtualShards * geometry.outputChannels)
+    scratch = floats(pool.threadCount * plan.scratchCount)
     pieces = .allocate(capacity: 1)
     pieces.initialize(to: ShardPiece(firstLocalShard: 0, shardCount: options.virtualShards))
     gradients = .allocate(capacity: 1)
@@ -60,12 +81,16 @@ final class ConvolutionWork {
     kernels.packWeights(plan, weights: weights, into: packed, part: 0, of: 1)
     kernels.packInputGradientWeights(plan, weights: weights, into: packedGradient, part: 0, of: 1)
     kernels.packInt8Weights(plan, weights: int8Weights, into: int8Packed, part: 0, of: 1)
+    kernels.packInputGradientWeightsInt16(
+      plan, weights: int8Weights, into: int16Packed, magnitudes: magnitudes, part: 0, of: 1)
   }
 
   deinit {
-    for buffer in [input, output, weights, packed, packedGradient, gradient, scales] { buffer.deallocate() }
+    for buffer in [input, output, weights, packed, packedGradient, gradient, scales, scratch] { buffer.deallocate() }
     for buffer in [int8Input, int8Weights] { buffer.deallocate() }
     int8Packed.deallocate()
+    for buffer in [int16Gradient, int16Packed] { buffer.deallocate() }
+    magnitudes.deallocate()
     pieces.deallocate()
     gradients.deallocate()
   }
@@ -78,7 +103,7 @@ final class ConvolutionWork {
       for kind in Kind.allCases {
         guard let call = work[kind] else { continue }
         let start = ContinuousClock.now
-        pool.run(parts: pool.threadCount) { call($0.part, $0.parts) }
+        pool.run(parts: pool.threadCount, call)
         let elapsed = start.duration(to: .now)
         if repetition > 0 { milliseconds[kind, default: []].append(elapsed.milliseconds) }
       }
@@ -86,32 +111,47 @@ final class ConvolutionWork {
     return milliseconds
   }
 
-  private func call(_ kind: Kind) -> (Int, Int) -> Void {
+  private func call(_ kind: Kind) -> (TaskShare) -> Void {
     let samples = options.batch
     switch kind {
     case .forward:
-      return { [self] part, parts in
+      return { [self] share in
         kernels.convolveForward(
-          plan, samples: samples, input: input, packed: packed, bias: nil, output: output, part: part, of: parts)
+          plan, samples: samples, input: input, packed: packed, bias: nil, output: output,
+          scratch: scratch + share.thread * plan.scratchCount, part: share.part, of: share.parts)
       }
     case .inputGradient:
-      return { [self] part, parts in
+      return { [self] share in
         kernels.convolveInputGradient(
           plan, samples: samples, gradientOutput: output, packed: packedGradient, gradientInput: input,
-          accumulate: false, part: part, of: parts)
+          accumulate: false, scratch: scratch + share.thread * plan.scratchCount, part: share.part, of: share.parts)
       }
     case .weightGradient:
-      return { [self] part, parts in
+      return { [self] share in
         kernels.convolveWeightGradient(
           plan, samplesPerShard: samples / options.virtualShards,
           pieces: UnsafeBufferPointer(start: pieces, count: 1), input: input, gradientOutput: output,
-          gradients: UnsafePointer(gradients), part: part, of: parts)
+          gradients: UnsafePointer(gradients), part: share.part, of: share.parts)
       }
     case .int8Forward:
-      return { [self] part, parts in
+      return { [self] share in
         kernels.convolveInt8(
           plan, samples: samples, input: int8Input, packed: int8Packed, scales: scales, bias: nil, output: output,
-          part: part, of: parts)
+          part: share.part, of: share.parts)
+      }
+    case .int16InputGradient:
+      return { [self] share in
+        kernels.convolveInputGradientInt16(
+          plan, samples: samples, samplesPerShard: samples / options.virtualShards, gradientOutput: int16Gradient,
+          packed: int16Packed, scales: scales, gradientInput: input, accumulate: false, part: share.part,
+          of: share.parts)
+      }
+    case .int16WeightGradient:
+      return { [self] share in
+        kernels.convolveWeightGradientInt16(
+          plan, samplesPerShard: samples / options.virtualShards,
+          pieces: UnsafeBufferPointer(start: pieces, count: 1), input: int8Input, gradientOutput: int16Gradient,
+          scales: scales, gradients: UnsafePointer(gradients), part: share.part, of: share.parts)
       }
     }
   }

@@ -14,7 +14,8 @@ extension GemmBenchmark {
       public let minimumMilliseconds: Double
       /// 10^9 multiplications and additions per second at the median, padding included.
       public let gigaflopsPerSecond: Double
-      /// That, as a share of the peak; 0 where the peak is not known (int8 without VNNI).
+      /// That, as a share of the peak (INT16: of half the INT8 peak); 0 where the peak is not known (without VNNI). Winograd's
+      /// algorithm makes fewer multiplications than are counted, so its share may be above 1.
       public let shareOfPeak: Double
     }
 
@@ -42,6 +43,10 @@ extension GemmBenchmark {
       public let weightGradient: Product
       /// Forward in INT8.
       public let int8Forward: Product
+      /// Gradient with respect to the input from INT8 weights and INT16 gradients; absent for the first layer.
+      public let int16InputGradient: Product?
+      /// Gradient with respect to the weights from INT8 inputs and INT16 gradients.
+      public let int16WeightGradient: Product
     }
 
     /// A kind of product over several layers, each as often as the network has it.
@@ -83,9 +88,10 @@ extension GemmBenchmark {
 
 extension GemmBenchmark.Result {
   /// Kinds of product by their key.
-  static let kinds: [(key: String, of: @Sendable (Layer) -> Product?)] = [
-    ("forward", { $0.forward }), ("inputGradient", { $0.inputGradient }), ("weightGradient", { $0.weightGradient }),
-    ("int8Forward", { $0.int8Forward }),
+  static let kinds: [(kind: ConvolutionWork.Kind, of: @Sendable (Layer) -> Product?)] = [
+    (.forward, { $0.forward }), (.inputGradient, { $0.inputGradient }), (.weightGradient, { $0.weightGradient }),
+    (.int8Forward, { $0.int8Forward }), (.int16InputGradient, { $0.int16InputGradient }),
+    (.int16WeightGradient, { $0.int16WeightGradient }),
   ]
 
   init(_ options: GemmBenchmark.Options, peak: Peak, layers: [Layer]) {
@@ -101,7 +107,7 @@ extension GemmBenchmark.Result {
     self.layers = layers
     func totals(_ layers: [Layer]) -> [String: Total] {
       var totals: [String: Total] = [:]
-      for (key, product) in Self.kinds {
+      for (kind, product) in Self.kinds {
         var (milliseconds, operations) = (0.0, 0.0)
         for layer in layers {
           guard let product = product(layer) else { continue }
@@ -109,8 +115,8 @@ extension GemmBenchmark.Result {
           operations += Double(layer.names.count * 2 * layer.multiplyAdds)
         }
         let speed = operations / milliseconds / 1e6
-        let limit = key == "int8Forward" ? peak.int8 : peak.fp32
-        totals[key] = Total(
+        let limit = kind.limit(peak)
+        totals[kind.rawValue] = Total(
           milliseconds: milliseconds, gigaflopsPerSecond: speed, shareOfPeak: limit > 0 ? speed / limit : 0)
       }
       return totals
@@ -129,7 +135,7 @@ extension GemmBenchmark.Result.Layer {
     func product(_ kind: ConvolutionWork.Kind) -> GemmBenchmark.Result.Product {
       let distribution = Distribution(milliseconds[kind] ?? [])
       let speed = 2 * Double(operations) / distribution.median / 1e6
-      let limit = kind == .int8Forward ? peak.int8 : peak.fp32
+      let limit = kind.limit(peak)
       return .init(
         medianMilliseconds: distribution.median, minimumMilliseconds: distribution.minimum, gigaflopsPerSecond: speed,
         shareOfPeak: limit > 0 ? speed / limit : 0)
@@ -145,5 +151,7 @@ extension GemmBenchmark.Result.Layer {
     inputGradient = layer.isFirst ? nil : product(.inputGradient)
     weightGradient = product(.weightGradient)
     int8Forward = product(.int8Forward)
+    int16InputGradient = layer.isFirst ? nil : product(.int16InputGradient)
+    int16WeightGradient = product(.int16WeightGradient)
   }
 }

@@ -8,7 +8,8 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - weights: [T, C, K].
-  ///   - packed: `plan.packedWeightCount` floats, [K/16][T][C][16], zero beyond K.
+  ///   - packed: `plan.packedWeightCount` floats, [K/16][T][C][16], zero beyond K; of 3x3 kernels by Winograd's algorithm
+  ///     [K/16][16][C][16].
   static func packWeights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int)
@@ -17,32 +18,39 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - weights: [T, C, K].
-  ///   - packed: `plan.packedInputGradientWeightCount` floats, [C/16][T][K][16], zero beyond C.
+  ///   - packed: `plan.packedInputGradientWeightCount` floats, [C/16][T][K][16], zero beyond C; of 3x3 kernels by
+  ///     Winograd's algorithm [C/16][16][K][16].
   static func packInputGradientWeights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int)
 
-  /// Forward convolution: output = sum over taps, then channels, both ascending, of input * weight, then + bias.
+  /// Forward convolution: output = sum over taps, then channels, both ascending, of input * weight, then + bias; 3x3 kernels
+  /// with stride 1 and whole panels of channels by Winograd's F(2x2, 3x3) where the image divides well into tiles.
   ///
   /// - Parameters:
   ///   - input: [samples, inputHeight, inputWidth, C].
   ///   - packed: from `packWeights`.
   ///   - bias: [K] or nil.
   ///   - output: [samples, outputHeight, outputWidth, K].
+  ///   - scratch: `plan.scratchCount` floats of this thread's own.
   static func convolveForward(
     _ plan: ConvolutionPlan, samples: Int, input: UnsafePointer<Float>, packed: UnsafePointer<Float>,
-    bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, part: Int, of parts: Int)
+    bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int)
 
-  /// Gradient with respect to the input: sum over the taps that reach a pixel, then output channels, both ascending.
+  /// Gradient with respect to the input: sum over the taps that reach a pixel, then output channels, both ascending; by
+  /// Winograd's algorithm as in `convolveForward`.
   ///
   /// - Parameters:
   ///   - gradientOutput: [samples, outputHeight, outputWidth, K].
   ///   - packed: from `packInputGradientWeights`.
   ///   - gradientInput: [samples, inputHeight, inputWidth, C].
   ///   - accumulate: adds the finished sum to what is there (existing + sum) instead of storing it.
+  ///   - scratch: `plan.scratchCount` floats of this thread's own.
   static func convolveInputGradient(
     _ plan: ConvolutionPlan, samples: Int, gradientOutput: UnsafePointer<Float>, packed: UnsafePointer<Float>,
-    gradientInput: UnsafeMutablePointer<Float>, accumulate: Bool, part: Int, of parts: Int)
+    gradientInput: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int)
 
   /// Gradient with respect to the weights, one per piece: each shard's sum over its pixels in ascending order, shards
   /// of a piece combined as a binary tree, node = left + right.
@@ -62,7 +70,7 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - weights: [T, C, K] int8, K even.
-  ///   - packed: `plan.packedInputGradientWeightCount` int16, [C/16][T][K/2][16][2], zero beyond C; aligned to 4.
+  ///   - packed: `plan.packedInputGradientInt16Count` values, [C/16][T][K/2][16][2], zero beyond C; aligned to 4.
   ///   - magnitudes: [C], the sum of |weights[t, c, k]| over t and k: by how much a gradient of at most 1 can reach c.
   static func packInputGradientWeightsInt16(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutablePointer<Int16>,

@@ -33,10 +33,14 @@ package struct PixelClass {
 public final class ConvolutionPlan: @unchecked Sendable {
   /// The shape that the tables were made for.
   public let geometry: ConvolutionGeometry
+  /// Floats of scratch memory that one thread needs for `convolveForward` and `convolveInputGradient`; may be 0.
+  public let scratchCount: Int
   /// Floats that `packWeights` writes.
   public let packedWeightCount: Int
   /// Floats that `packInputGradientWeights` writes.
   public let packedInputGradientWeightCount: Int
+  /// Int16 values that `packInputGradientWeightsInt16` writes.
+  public let packedInputGradientInt16Count: Int
   /// Bytes that `packInt8Weights` may write (instruction sets differ; this is the largest).
   public let packedInt8ByteCount: Int
 
@@ -45,6 +49,9 @@ public final class ConvolutionPlan: @unchecked Sendable {
   /// Input pixels reading the output's gradient, one class per phase of the stride.
   package let inputGradient: UnsafePointer<PixelClass>
   package let inputGradientCount: Int
+  /// Tiles of the forward product and of the input gradient, nil where pixels are computed one by one.
+  package let forwardTiles: WinogradTable?
+  package let inputGradientTiles: WinogradTable?
   /// max(C, K) zeros as floats, which also serve as int8 zeros.
   package let zeros: UnsafePointer<Float>
 
@@ -56,8 +63,15 @@ public final class ConvolutionPlan: @unchecked Sendable {
     let panel = ConvolutionPlan.panelWidth
     precondition(taps <= ConvolutionPlan.largestTaps, "a kernel of \(taps) taps; at most \(Self.largestTaps)")
     self.geometry = geometry
-    packedWeightCount = (k + panel - 1) / panel * panel * taps * c
-    packedInputGradientWeightCount = (c + panel - 1) / panel * panel * taps * k
+    let (forwardWins, gradientWins) = (
+      Self.prefersWinograd(geometry, height: geometry.outputHeight, width: geometry.outputWidth),
+      Self.prefersWinograd(geometry, height: geometry.inputHeight, width: geometry.inputWidth)
+    )
+    packedWeightCount = (k + panel - 1) / panel * panel * (forwardWins ? 16 : taps) * c
+    packedInputGradientWeightCount = (c + panel - 1) / panel * panel * (gradientWins ? 16 : taps) * k
+    scratchCount = max(
+      forwardWins ? Self.winogradScratch(channels: c) : 0, gradientWins ? Self.winogradScratch(channels: k) : 0)
+    packedInputGradientInt16Count = (c + panel - 1) / panel * panel * taps * k
     packedInt8ByteCount = (k + panel - 1) / panel * taps * ((c + 3) / 4) * 2 * 4 * panel
     var owned: [UnsafeMutableRawPointer] = []
     forward = PixelClass(ConvolutionPlan.forwardRows(geometry), owned: &owned)
@@ -69,6 +83,24 @@ public final class ConvolutionPlan: @unchecked Sendable {
     owned.append(UnsafeMutableRawPointer(classes))
     inputGradient = UnsafePointer(classes)
     inputGradientCount = rows.count
+    let (g, height, width) = (geometry, geometry.outputHeight, geometry.outputWidth)
+    forwardTiles =
+      forwardWins
+      ? WinogradTable(
+        patches: PixelClass(
+          Self.winogradRows(
+            sourceHeight: g.inputHeight, sourceWidth: g.inputWidth, sourceChannels: c, padding: g.padding,
+            height: height, width: width), owned: &owned), columns: (width + 1) / 2, height: height, width: width)
+      : nil
+    inputGradientTiles =
+      gradientWins
+      ? WinogradTable(
+        patches: PixelClass(
+          Self.winogradRows(
+            sourceHeight: height, sourceWidth: width, sourceChannels: k, padding: 2 - g.padding,
+            height: g.inputHeight, width: g.inputWidth), owned: &owned), columns: (g.inputWidth + 1) / 2,
+        height: g.inputHeight, width: g.inputWidth)
+      : nil
     let zeroCount = max(c, k) + panel
     let zeros = UnsafeMutablePointer<Float>.allocate(capacity: zeroCount)
     zeros.initialize(repeating: 0, count: zeroCount)
@@ -88,7 +120,7 @@ public final class ConvolutionPlan: @unchecked Sendable {
 }
 
 /// A `PixelClass` while it is being computed.
-private struct PixelClassRows {
+struct PixelClassRows {
   var taps: [Int32] = []
   var targets: [Int32] = []
   var coversImage = false

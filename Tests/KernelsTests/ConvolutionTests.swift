@@ -16,6 +16,13 @@ let convolutionShapes: [(geometry: ConvolutionGeometry, samples: Int)] = [
   (shape(2, 2, 40, kernel: 3, padding: 1, outputs: 64), 5),
   (shape(6, 7, 5, kernel: 2, stride: 3, padding: 1, outputs: 10), 4),
   (shape(4, 4, 520, kernel: 1, outputs: 16), 1),
+  // By Winograd's algorithm: whole tiles, a row and a column that end inside one, no padding, more than the kernel's reach.
+  (shape(6, 6, 16, kernel: 3, padding: 1, outputs: 48), 3),
+  (shape(7, 12, 32, kernel: 3, padding: 1, outputs: 16), 2),
+  (shape(2, 2, 64, kernel: 3, padding: 1, outputs: 32), 9),
+  (shape(10, 8, 16, kernel: 3, outputs: 16), 2),
+  (shape(6, 8, 16, kernel: 3, padding: 2, outputs: 32), 2),
+  (shape(32, 32, 16, kernel: 3, padding: 1, outputs: 32), 1),
 ]
 
 func shape(
@@ -57,15 +64,16 @@ struct ConvolutionTests {
     let result = expectSameBits { kernels, parts in
       let packed = Buffer<Float>(repeating: .nan, count: plan.packedWeightCount)
       let output = Buffer<Float>(repeating: .nan, count: samples * g.outputCount)
+      let scratch = Buffer<Float>(repeating: .nan, count: plan.scratchCount)
       for part in 0..<parts {
         kernels.packWeights(plan, weights: weights.constant, into: packed.pointer, part: part, of: parts)
       }
       for part in 0..<parts {
         kernels.convolveForward(
           plan, samples: samples, input: input.constant, packed: packed.constant, bias: bias.constant,
-          output: output.pointer, part: part, of: parts)
+          output: output.pointer, scratch: scratch.pointer, part: part, of: parts)
       }
-      #expect(packed.intact && output.intact)
+      #expect(packed.intact && output.intact && scratch.intact)
       return output.values
     }
     var (expected, magnitude) = (twin(samples * g.outputCount), twin(samples * g.outputCount))
@@ -102,15 +110,16 @@ struct ConvolutionTests {
     let result = expectSameBits { kernels, parts in
       let packed = Buffer<Float>(repeating: .nan, count: plan.packedInputGradientWeightCount)
       let output = accumulate ? Buffer(before) : Buffer<Float>(repeating: .nan, count: before.count)
+      let scratch = Buffer<Float>(repeating: .nan, count: plan.scratchCount)
       for part in 0..<parts {
         kernels.packInputGradientWeights(plan, weights: weights.constant, into: packed.pointer, part: part, of: parts)
       }
       for part in 0..<parts {
         kernels.convolveInputGradient(
           plan, samples: samples, gradientOutput: gradient.constant, packed: packed.constant,
-          gradientInput: output.pointer, accumulate: accumulate, part: part, of: parts)
+          gradientInput: output.pointer, accumulate: accumulate, scratch: scratch.pointer, part: part, of: parts)
       }
-      #expect(packed.intact && output.intact)
+      #expect(packed.intact && output.intact && scratch.intact)
       return output.values
     }
     var (expected, magnitude) = (twin(before.count), twin(before.count))

@@ -21,6 +21,26 @@ typedef uint8_t temper_uchar16 __attribute__((ext_vector_type(16)));
 /// numbers.)
 TEMPER_INLINE temper_float16 temper_square_root(temper_float16 x) { return __builtin_elementwise_sqrt(x); }
 
+/// target[j][i] = source[i * stride + j] for 16 x 16 floats: four perfect shuffles of the rows. (Gathers are slow on processors
+/// that hide what they gather.)
+TEMPER_INLINE void temper_transpose(const float *source, long stride, float *target) {
+  temper_float16 a[16], b[16];
+  for (int i = 0; i < 16; i++) __builtin_memcpy(&a[i], source + i * stride, sizeof a[i]);
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 8; i++) {
+      b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      b[2 * i + 1] = __builtin_shufflevector(
+          a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < 8; i++) {
+      a[2 * i] = __builtin_shufflevector(b[i], b[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      a[2 * i + 1] = __builtin_shufflevector(
+          b[i], b[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+  }
+  __builtin_memcpy(target, a, sizeof a);
+}
+
 /// Sixteen int8 to int32.
 TEMPER_INLINE temper_int16 temper_widen_int8(temper_char16 x) { return __builtin_convertvector(x, temper_int16); }
 

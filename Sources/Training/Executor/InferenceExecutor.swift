@@ -28,7 +28,7 @@ public final class InferenceExecutor {
     precondition(maximumBatch >= 1, "a batch of \(maximumBatch)")
     self.maximumBatch = maximumBatch
     self.pool = pool
-    var lowering = InferenceLowering(model: model, maximumBatch: maximumBatch)
+    var lowering = InferenceLowering(model: model, maximumBatch: maximumBatch, threadCount: pool.threadCount)
     lowered = try lowering.lower()
     program = Program(lowered.builder)
     classCount = lowered.classCount

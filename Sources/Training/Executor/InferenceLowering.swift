@@ -44,15 +44,16 @@ struct InferenceLowering {
   private let maximumBatch: Int
   private let readerCounts: [Int]
   private let batch = InferenceBatch()
-  private var builder = ProgramBuilder()
+  private var builder: ProgramBuilder
   private var values: [NodeID: Value] = [:]
   private var layers: [InferenceLayer] = []
   private var visits: [InferenceVisit] = []
 
-  init(model: DeployedModel, maximumBatch: Int) {
+  init(model: DeployedModel, maximumBatch: Int, threadCount: Int) {
     self.model = model
     self.maximumBatch = maximumBatch
     readerCounts = model.graph.consumers().map(\.count)
+    builder = ProgramBuilder(threadCount: threadCount)
   }
 
   /// Emits all stages.
@@ -150,10 +151,13 @@ struct InferenceLowering {
       let layer = InferenceLayer(floats: weights, bias: deployed.bias, geometry: geometry, &builder)
       layers.append(layer)
       let output = result(fused.output)
-      builder.emit(fused.node.name, using: [input, output]) { part, parts in
+      let scratchCount = layer.plan.scratchCount
+      builder.emit(
+        fused.node.name, using: [input, output], scratchPerThread: scratchCount
+      ) { scratch, part, parts in
         kernels.convolveForward(
           layer.plan, samples: batch.count, input: input.floats, packed: layer.packed.floats, bias: layer.bias.floats,
-          output: output.floats, part: part, of: parts)
+          output: output.floats, scratch: scratch, part: part, of: parts)
       }
     }
   }

@@ -44,10 +44,12 @@ extension TrainingLowering {
     }
     guard let packed = layer.packedGradient else { return }
     let (target, accumulate) = gradientTarget(values[fused.sources[0]]!)
-    builder.emit("\(fused.node.name) input gradient", using: [gradient, target]) { part, parts in
+    builder.emit(
+      "\(fused.node.name) input gradient", using: [gradient, target], scratchPerThread: plan.scratchCount
+    ) { scratch, part, parts in
       kernels.convolveInputGradient(
         plan, samples: samples, gradientOutput: gradient.floats, packed: packed.floats, gradientInput: target.floats,
-        accumulate: accumulate, part: part, of: parts)
+        accumulate: accumulate, scratch: scratch, part: part, of: parts)
     }
   }
 

@@ -60,10 +60,11 @@ extension TrainingLowering {
     } else if let packed = layer.packed {
       let input = forwardFloat(fused.sources[0])
       let output = makeFloat(value)
-      builder.emit(label, using: [input, output]) { part, parts in
+      builder.emit(label, using: [input, output], scratchPerThread: plan.scratchCount) { scratch, part, parts in
         kernels.convolveForward(
           plan, samples: samples, input: input.floats, packed: packed.floats,
-          bias: layer.bias.map { UnsafePointer($0.floats) }, output: output.floats, part: part, of: parts)
+          bias: layer.bias.map { UnsafePointer($0.floats) }, output: output.floats, scratch: scratch, part: part,
+          of: parts)
       }
     }
     finishForward(value)

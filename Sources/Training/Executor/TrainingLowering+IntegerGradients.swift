@@ -96,7 +96,9 @@ extension TrainingLowering {
 /// numbers too small to have an inverse.
 private func gradientScale(of magnitudes: UnsafeBufferPointer<Float>, limit: Float) -> (scale: Float, inverse: Float) {
   // By bits, which are in the order of the magnitudes, with infinity and NaN on top.
-  let largest = Float(bitPattern: magnitudes.lazy.map(\.bitPattern).max() ?? 0)
+  var bits: UInt32 = 0
+  for magnitude in magnitudes { bits = max(bits, magnitude.bitPattern) }
+  let largest = Float(bitPattern: bits)
   let inverse = limit / largest
   return inverse == .infinity ? (0, 0) : (largest / limit, inverse)
 }

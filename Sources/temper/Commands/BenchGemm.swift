@@ -9,7 +9,8 @@ struct BenchGemm: ParsableCommand {
     abstract: "Measure ResNet-18's convolutions, layer by layer, against this core's peak.",
     discussion: """
       The peak is measured first: independent multiply-adds in registers, in FP32 and, where there is VNNI, in INT8. \
-      Shares are of that peak, times the threads. Multiplications with padding count as made.
+      Shares are of that peak, times the threads, for INT16 of half the INT8 peak. Multiplications count as the direct \
+      algorithm makes them, with padding, so Winograd's products of 3x3 kernels may exceed the peak.
       """)
 
   @Option(help: ArgumentHelp("Height and width of the network's input.", valueName: "pixels"))
@@ -53,7 +54,8 @@ struct BenchGemm: ParsableCommand {
     var table = Table(
       [
         ("layer", .left), ("shape", .left), ("forward", .right), ("input gradient", .right),
-        ("weight gradient", .right), ("int8 forward", .right),
+        ("weight gradient", .right), ("int8 forward", .right), ("int16 input gradient", .right),
+        ("int16 weight gradient", .right),
       ])
     for layer in result.layers {
       let more = layer.names.count > 1 ? " x\(layer.names.count)" : ""
@@ -62,12 +64,15 @@ struct BenchGemm: ParsableCommand {
         "\(layer.inputSize)x\(layer.inputSize)x\(layer.inputChannels), \(layer.kernel)x\(layer.kernel)/\(layer.stride), "
           + "\(layer.outputChannels)",
         cell(layer.forward), layer.inputGradient.map(cell) ?? "-", cell(layer.weightGradient), cell(layer.int8Forward),
+        layer.int16InputGradient.map(cell) ?? "-", cell(layer.int16WeightGradient),
       ])
     }
     for (name, totals) in [("all 3x3", result.threeByThree), ("all", result.all)] {
       table.append(
         [name, "as often as in the network"]
-          + ["forward", "inputGradient", "weightGradient", "int8Forward"].map { totals[$0].map(cell) ?? "-" })
+          + [
+            "forward", "inputGradient", "weightGradient", "int8Forward", "int16InputGradient", "int16WeightGradient",
+          ].map { totals[$0].map(cell) ?? "-" })
     }
     for line in table.lines { print(line) }
   }

@@ -1,0 +1,218 @@
+// 3x3 convolutions with stride 1 by Winograd's F(2x2, 3x3): 16 multiplications for 4 pixels instead of 36.
+// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308:
+//
+//   Y = A^T [ (G g G^T) * (B^T d B) ] A        d: 4x4 source pixels, Y: 2x2 target pixels
+//
+//   B^T = 1  0 -1  0     G = 1    0   0      A^T = 1  1  1  0
+//         0  1  1  0         1/2  1/2 1/2          0  1 -1 -1
+//         0 -1  1  0         1/2 -1/2 1/2
+//         0  1  0 -1         0    0   1
+//
+// The product in the middle is 16 matrix products over channels, one for each position of the patch, by the micro-kernel of
+// the direct convolution: 8 tiles take the place of 8 pixels. Sums of channels are shorter (no taps), values before them are
+// sums of four, so the error is about that of the direct convolution; the tests hold both to the same bound.
+// F(4x4, 3x3) would save another half, with constants up to 8 and 10 times the error. Not taken.
+
+internal import CIntrinsics
+internal import KernelsInterface
+
+/// Tiles of 2x2 target pixels worked on together, in groups of 8, and their memory.
+private struct WinogradBlock {
+  let groups: Int
+  /// Floats from one tile's channels to the next.
+  let stride: Int
+  /// [groups][16][8][stride] transformed patches.
+  let patches: UnsafeMutablePointer<Float>
+  /// [groups][16][8][32] products.
+  let products: UnsafeMutablePointer<Float>
+
+  init(_ plan: ConvolutionPlan, channels: Int, scratch: UnsafeMutablePointer<Float>) {
+    groups = ConvolutionPlan.winogradGroups(channels: channels)
+    stride = ConvolutionPlan.winogradStride(channels: channels)
+    patches = scratch
+    products = scratch + groups * 128 * stride
+  }
+}
+
+/// A product over the source's channels of every tile, with transformed weights.
+struct WinogradProduct {
+  let plan: ConvolutionPlan
+  let table: WinogradTable
+  let source: UnsafePointer<Float>
+  let sourceChannels: Int
+  let sourceCount: Int
+  /// [N/16][16][D][16] transformed weights.
+  let packed: UnsafePointer<Float>
+  let bias: UnsafePointer<Float>?
+  let target: UnsafeMutablePointer<Float>
+  let targetChannels: Int
+  let accumulate: Bool
+
+  /// Computes this part's tiles and channels of `samples` samples.
+  func run(samples: Int, scratch: UnsafeMutablePointer<Float>, part: Int, of parts: Int) {
+    let block = WinogradBlock(plan, channels: sourceChannels, scratch: scratch)
+    let total = samples * table.patches.pixelCount
+    let rows = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: plan.zeros)
+    let shares = TileShares(pixels: total, channels: targetChannels, part: part, of: parts)
+    withScratch { pointers, _ in
+      var first = shares.tiles.lowerBound
+      while first < shares.tiles.upperBound {
+        let count = min(block.groups, shares.tiles.upperBound - first)
+        for group in 0..<count {
+          let pointers = pointers + group * 128
+          rows.gather(
+            table.patches, firstTap: 0, tapCount: 16, first: (first + group) * tileRows, total: total, into: pointers)
+          let patches = block.patches + group * 128 * block.stride
+          for tile in 0..<tileRows { transform(pointers + tile, into: patches + tile * block.stride, block.stride) }
+          for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
+        }
+        var panel = shares.panels.lowerBound
+        while panel < shares.panels.upperBound {
+          let panels = min(2, shares.panels.upperBound - panel)
+          multiply(pointers, count, panel, panels, into: block.products)
+          for group in 0..<count {
+            write(block.products + group * 4096, firstTile: (first + group) * tileRows, total: total, panel, panels)
+          }
+          panel += panels
+        }
+        first += count
+      }
+    }
+  }
+
+  /// B^T d B of one tile's patch, all channels; rows of the result are 8 tiles apart.
+  @inline(__always)
+  private func transform(
+    _ pointers: UnsafePointer<UnsafeRawPointer>, into patch: UnsafeMutablePointer<Float>, _ stride: Int
+  ) {
+    @inline(__always)
+    func row(_ i: Int, _ offset: Int) -> (Floats, Floats, Floats, Floats) {
+      @inline(__always)
+      func pixel(_ j: Int) -> Floats { (pointers[(i * 4 + j) * tileRows] + offset).loadUnaligned(as: Floats.self) }
+      return (pixel(0), pixel(1), pixel(2), pixel(3))
+    }
+    for c in Swift.stride(from: 0, to: sourceChannels, by: 16) {
+      let (d0, d1, d2, d3) = (row(0, c * 4), row(1, c * 4), row(2, c * 4), row(3, c * 4))
+      @inline(__always)
+      func put(_ i: Int, _ t0: Floats, _ t1: Floats, _ t2: Floats, _ t3: Floats) {
+        let place = patch + i * 4 * tileRows * stride + c
+        store(t0 - t2, place)
+        store(t1 + t2, place + tileRows * stride)
+        store(t2 - t1, place + 2 * tileRows * stride)
+        store(t1 - t3, place + 3 * tileRows * stride)
+      }
+      put(0, d0.0 - d2.0, d0.1 - d2.1, d0.2 - d2.2, d0.3 - d2.3)
+      put(1, d1.0 + d2.0, d1.1 + d2.1, d1.2 + d2.2, d1.3 + d2.3)
+      put(2, d2.0 - d1.0, d2.1 - d1.1, d2.2 - d1.2, d2.3 - d1.3)
+      put(3, d1.0 - d3.0, d1.1 - d3.1, d1.2 - d3.2, d1.3 - d3.3)
+    }
+  }
+
+  /// The 16 products of `count` groups, position by position, so that a position's weights stay in cache for all groups.
+  @inline(__always)
+  private func multiply(
+    _ pointers: UnsafePointer<UnsafeRawPointer>, _ count: Int, _ panel: Int, _ panels: Int,
+    into products: UnsafeMutablePointer<Float>
+  ) {
+    let kernel = MicroKernel(
+      taps: table.patches.taps, tapCount: 1, depth: sourceChannels, panelStride: 16 * sourceChannels * 16)
+    let weights = packed + panel * kernel.panelStride
+    for position in 0..<16 {
+      let weights = weights + position * sourceChannels * 16
+      for group in 0..<count {
+        let rows = pointers + group * 128 + position * tileRows
+        let product = products + (group * 16 + position) * 256
+        if panels == 2 {
+          kernel.run32(rows, weights, product, stride: 32)
+        } else {
+          kernel.run16(rows, weights, product, stride: 32)
+        }
+      }
+    }
+  }
+
+  /// A^T m A of 8 tiles, into the pixels that the image has.
+  @inline(__always)
+  private func write(
+    _ products: UnsafePointer<Float>, firstTile: Int, total: Int, _ panel: Int, _ panels: Int
+  ) {
+    var sample = firstTile / table.patches.pixelCount
+    var tile = firstTile - sample * table.patches.pixelCount
+    for row in 0..<min(tileRows, total - firstTile) {
+      let (y, x) = (tile / table.columns * 2, tile % table.columns * 2)
+      for index in 0..<panels {
+        let channel = (panel + index) * 16
+        let m = products + row * 32 + index * 16
+        @inline(__always)
+        func column(_ j: Int) -> (Floats, Floats) {
+          let (m0, m1) = (load(m + j * 256), load(m + (4 + j) * 256))
+          let (m2, m3) = (load(m + (8 + j) * 256), load(m + (12 + j) * 256))
+          return (m0 + m1 + m2, m1 - m2 - m3)
+        }
+        let (s0, s1, s2, s3) = (column(0), column(1), column(2), column(3))
+        let image = sample * table.height * table.width
+        let first = target + (image + y * table.width + x) * targetChannels + channel
+        put(s0.0 + s1.0 + s2.0, first, channel)
+        let (isWide, isHigh) = (x + 1 < table.width, y + 1 < table.height)
+        if isWide { put(s1.0 - s2.0 - s3.0, first + targetChannels, channel) }
+        let below = first + table.width * targetChannels
+        if isHigh { put(s0.1 + s1.1 + s2.1, below, channel) }
+        if isWide && isHigh { put(s1.1 - s2.1 - s3.1, below + targetChannels, channel) }
+      }
+      tile += 1
+      if tile == table.patches.pixelCount {
+        tile = 0
+        sample += 1
+      }
+    }
+  }
+
+  @inline(__always)
+  private func put(_ result: Floats, _ output: UnsafeMutablePointer<Float>, _ channel: Int) {
+    var sum = result
+    if let bias { sum += load(bias + channel) }
+    if accumulate { sum = load(output) + sum }
+    store(sum, output)
+  }
+}
+
+/// G g G^T of 16 lanes: nine taps `stride` floats apart to 16 positions `positionStride` floats apart.
+@inline(__always)
+func transformWeights(
+  _ taps: UnsafePointer<Float>, _ stride: Int, into positions: UnsafeMutablePointer<Float>, _ positionStride: Int
+) {
+  @inline(__always)
+  func column(_ j: Int) -> (Floats, Floats, Floats, Floats) {
+    let (g0, g1, g2) = (load(taps + j * stride), load(taps + (3 + j) * stride), load(taps + (6 + j) * stride))
+    let ends = g0 + g2
+    return (g0, (ends + g1) * 0.5, (ends - g1) * 0.5, g2)
+  }
+  let (a, b, c) = (column(0), column(1), column(2))
+  @inline(__always)
+  func put(_ i: Int, _ g0: Floats, _ g1: Floats, _ g2: Floats) {
+    let place = positions + i * 4 * positionStride
+    let ends = g0 + g2
+    store(g0, place)
+    store((ends + g1) * 0.5, place + positionStride)
+    store((ends - g1) * 0.5, place + 2 * positionStride)
+    store(g2, place + 3 * positionStride)
+  }
+  put(0, a.0, b.0, c.0)
+  put(1, a.1, b.1, c.1)
+  put(2, a.2, b.2, c.2)
+  put(3, a.3, b.3, c.3)
+}
+
+/// Transforms 16 x 16 weights [9][C][K] of an input gradient: the taps run from the last to the first, and the lanes are
+/// input channels.
+@inline(__always)
+func packTurnedTile(
+  _ weights: UnsafePointer<Float>, channels: Int, outputs: Int, into positions: UnsafeMutablePointer<Float>
+) {
+  var storage = InlineArray<2304, Float>(repeating: 0)
+  withUnsafeMutableBytes(of: &storage) { storage in
+    let turned = storage.baseAddress!.assumingMemoryBound(to: Float.self)
+    for tap in 0..<9 { temper_transpose(weights + (8 - tap) * channels * outputs, outputs, turned + tap * 256) }
+    for k in 0..<16 { transformWeights(turned + k * 16, 256, into: positions + k * 16, outputs * 16) }
+  }
+}
