@@ -1,5 +1,6 @@
 // Forward convolution and input gradient as indirect matrix products.
 
+internal import CIntrinsics
 package import KernelsInterface
 
 extension Body {
@@ -8,16 +9,6 @@ extension Body {
     of parts: Int
   ) {
     let (channels, outputs) = (plan.geometry.inputChannels, plan.geometry.outputChannels)
-    if plan.forwardTiles != nil {
-      for panel in share(outputs / 16, part: part, of: parts) {
-        for channel in 0..<channels {
-          transformWeights(
-            weights + channel * outputs + panel * 16, channels * outputs,
-            into: packed + (panel * 16 * channels + channel) * 16, channels * 16)
-        }
-      }
-      return
-    }
     let rows = plan.geometry.taps * channels
     for panel in share((outputs + 15) / 16, part: part, of: parts) {
       let lanes = min(16, outputs - panel * 16)
@@ -32,22 +23,14 @@ extension Body {
     of parts: Int
   ) {
     let (taps, channels, outputs) = (plan.geometry.taps, plan.geometry.inputChannels, plan.geometry.outputChannels)
-    if plan.inputGradientTiles != nil {
-      for panel in share(channels / 16, part: part, of: parts) {
-        for k in stride(from: 0, to: outputs, by: 16) {
-          packTurnedTile(
-            weights + panel * 16 * outputs + k, channels: channels, outputs: outputs,
-            into: packed + (panel * 16 * outputs + k) * 16)
-        }
-      }
-      return
-    }
     for panel in share((channels + 15) / 16, part: part, of: parts) {
       let lanes = min(16, channels - panel * 16)
       for tap in 0..<taps {
         let source = weights + (tap * channels + panel * 16) * outputs
         let target = packed + (panel * taps + tap) * outputs * 16
-        for k in 0..<outputs {
+        let whole = lanes == 16 ? outputs / 16 * 16 : 0
+        for k in stride(from: 0, to: whole, by: 16) { temper_transpose(source + k, outputs, target + k * 16) }
+        for k in whole..<outputs {
           for lane in 0..<16 { target[k * 16 + lane] = lane < lanes ? source[lane * outputs + k] : 0 }
         }
       }
@@ -63,7 +46,7 @@ extension Body {
     if let tiles = plan.forwardTiles {
       return WinogradProduct(
         plan: plan, table: tiles, source: input, sourceChannels: g.inputChannels, sourceCount: g.inputCount,
-        packed: packed, bias: bias, target: output, targetChannels: g.outputChannels, accumulate: false
+        packed: packed, isTurned: false, bias: bias, target: output, targetChannels: g.outputChannels, accumulate: false
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
     multiply(
@@ -82,7 +65,8 @@ extension Body {
     if let tiles = plan.inputGradientTiles {
       return WinogradProduct(
         plan: plan, table: tiles, source: gradientOutput, sourceChannels: g.outputChannels, sourceCount: g.outputCount,
-        packed: packed, bias: nil, target: gradientInput, targetChannels: g.inputChannels, accumulate: accumulate
+        packed: packed, isTurned: true, bias: nil, target: gradientInput, targetChannels: g.inputChannels,
+        accumulate: accumulate
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
     for index in 0..<plan.inputGradientCount {

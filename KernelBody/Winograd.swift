@@ -11,9 +11,10 @@
 // The product in the middle is 16 matrix products over channels, one for each position of the patch, by the micro-kernel of
 // the direct convolution: 8 tiles take the place of 8 pixels. Sums of channels are shorter (no taps), values before them are
 // sums of four, so the error is about that of the direct convolution; the tests hold both to the same bound.
+// Weights come packed as for the direct convolution and are transformed when their panel's turn comes, into the second-level
+// cache: transformed beforehand they would be 16/9 of the memory to write and read.
 // F(4x4, 3x3) would save another half, with constants up to 8 and 10 times the error. Not taken.
 
-internal import CIntrinsics
 internal import KernelsInterface
 
 /// Tiles of 2x2 target pixels worked on together, in groups of 8, and their memory.
@@ -25,24 +26,31 @@ private struct WinogradBlock {
   let patches: UnsafeMutablePointer<Float>
   /// [groups][16][8][32] products.
   let products: UnsafeMutablePointer<Float>
+  /// [2][16][weightStride] transformed weights of one or two panels.
+  let weights: UnsafeMutablePointer<Float>
+  let weightStride: Int
 
   init(_ plan: ConvolutionPlan, channels: Int, scratch: UnsafeMutablePointer<Float>) {
     groups = ConvolutionPlan.winogradGroups(channels: channels)
     stride = ConvolutionPlan.winogradStride(channels: channels)
     patches = scratch
-    products = scratch + groups * 128 * stride
+    products = patches + groups * 128 * stride
+    weights = products + groups * 4096
+    weightStride = ConvolutionPlan.winogradWeightStride(channels: channels)
   }
 }
 
-/// A product over the source's channels of every tile, with transformed weights.
+/// A product over the source's channels of every tile.
 struct WinogradProduct {
   let plan: ConvolutionPlan
   let table: WinogradTable
   let source: UnsafePointer<Float>
   let sourceChannels: Int
   let sourceCount: Int
-  /// [N/16][16][D][16] transformed weights.
+  /// [N/16][9][D][16] weights.
   let packed: UnsafePointer<Float>
+  /// Whether the taps run from the last to the first, as in a gradient.
+  let isTurned: Bool
   let bias: UnsafePointer<Float>?
   let target: UnsafeMutablePointer<Float>
   let targetChannels: Int
@@ -69,7 +77,8 @@ struct WinogradProduct {
         var panel = shares.panels.lowerBound
         while panel < shares.panels.upperBound {
           let panels = min(2, shares.panels.upperBound - panel)
-          multiply(pointers, count, panel, panels, into: block.products)
+          for index in 0..<panels { transformPanel(panel + index, block, index) }
+          multiply(pointers, count, panels, block)
           for group in 0..<count {
             write(block.products + group * 4096, firstTile: (first + group) * tileRows, total: total, panel, panels)
           }
@@ -108,20 +117,30 @@ struct WinogradProduct {
     }
   }
 
+  /// G g G^T of a panel's weights.
+  @inline(__always)
+  private func transformPanel(_ panel: Int, _ block: WinogradBlock, _ index: Int) {
+    let tapStride = sourceChannels * 16
+    let first = packed + (panel * 9 + (isTurned ? 8 : 0)) * tapStride
+    let positions = block.weights + index * 16 * block.weightStride
+    for channel in 0..<sourceChannels {
+      transformWeights(
+        first + channel * 16, isTurned ? -tapStride : tapStride, into: positions + channel * 16, block.weightStride)
+    }
+  }
+
   /// The 16 products of `count` groups, position by position, so that a position's weights stay in cache for all groups.
   @inline(__always)
   private func multiply(
-    _ pointers: UnsafePointer<UnsafeRawPointer>, _ count: Int, _ panel: Int, _ panels: Int,
-    into products: UnsafeMutablePointer<Float>
+    _ pointers: UnsafePointer<UnsafeRawPointer>, _ count: Int, _ panels: Int, _ block: WinogradBlock
   ) {
     let kernel = MicroKernel(
-      taps: table.patches.taps, tapCount: 1, depth: sourceChannels, panelStride: 16 * sourceChannels * 16)
-    let weights = packed + panel * kernel.panelStride
+      taps: table.patches.taps, tapCount: 1, depth: sourceChannels, panelStride: 16 * block.weightStride)
     for position in 0..<16 {
-      let weights = weights + position * sourceChannels * 16
+      let weights = UnsafePointer(block.weights + position * block.weightStride)
       for group in 0..<count {
         let rows = pointers + group * 128 + position * tileRows
-        let product = products + (group * 16 + position) * 256
+        let product = block.products + (group * 16 + position) * 256
         if panels == 2 {
           kernel.run32(rows, weights, product, stride: 32)
         } else {
@@ -201,18 +220,4 @@ func transformWeights(
   put(1, a.1, b.1, c.1)
   put(2, a.2, b.2, c.2)
   put(3, a.3, b.3, c.3)
-}
-
-/// Transforms 16 x 16 weights [9][C][K] of an input gradient: the taps run from the last to the first, and the lanes are
-/// input channels.
-@inline(__always)
-func packTurnedTile(
-  _ weights: UnsafePointer<Float>, channels: Int, outputs: Int, into positions: UnsafeMutablePointer<Float>
-) {
-  var storage = InlineArray<2304, Float>(repeating: 0)
-  withUnsafeMutableBytes(of: &storage) { storage in
-    let turned = storage.baseAddress!.assumingMemoryBound(to: Float.self)
-    for tap in 0..<9 { temper_transpose(weights + (8 - tap) * channels * outputs, outputs, turned + tap * 256) }
-    for k in 0..<16 { transformWeights(turned + k * 16, 256, into: positions + k * 16, outputs * 16) }
-  }
 }

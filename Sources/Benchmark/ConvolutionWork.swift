@@ -70,7 +70,7 @@ final class ConvolutionWork {
     for index in 0..<options.batch * geometry.outputCount {
       (int16Gradient + index).initialize(to: Int16(index % 2001 - 1000))
     }
-    int16Packed = .allocate(capacity: plan.packedInputGradientInt16Count)
+    int16Packed = .allocate(capacity: plan.packedInputGradientWeightCount)
     magnitudes = .allocate(capacity: geometry.inputChannels)
     scales = floats(options.virtualShards * geometry.outputChannels)
     scratch = floats(pool.threadCount * plan.scratchCount)

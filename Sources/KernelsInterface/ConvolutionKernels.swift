@@ -8,8 +8,7 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - weights: [T, C, K].
-  ///   - packed: `plan.packedWeightCount` floats, [K/16][T][C][16], zero beyond K; of 3x3 kernels by Winograd's algorithm
-  ///     [K/16][16][C][16].
+  ///   - packed: `plan.packedWeightCount` floats, [K/16][T][C][16], zero beyond K.
   static func packWeights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int)
@@ -18,8 +17,7 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - weights: [T, C, K].
-  ///   - packed: `plan.packedInputGradientWeightCount` floats, [C/16][T][K][16], zero beyond C; of 3x3 kernels by
-  ///     Winograd's algorithm [C/16][16][K][16].
+  ///   - packed: `plan.packedInputGradientWeightCount` floats, [C/16][T][K][16], zero beyond C.
   static func packInputGradientWeights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int)
@@ -70,7 +68,7 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - weights: [T, C, K] int8, K even.
-  ///   - packed: `plan.packedInputGradientInt16Count` values, [C/16][T][K/2][16][2], zero beyond C; aligned to 4.
+  ///   - packed: `plan.packedInputGradientWeightCount` values, [C/16][T][K/2][16][2], zero beyond C; aligned to 4.
   ///   - magnitudes: [C], the sum of |weights[t, c, k]| over t and k: by how much a gradient of at most 1 can reach c.
   static func packInputGradientWeightsInt16(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutablePointer<Int16>,

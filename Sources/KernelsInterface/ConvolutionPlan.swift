@@ -39,8 +39,6 @@ public final class ConvolutionPlan: @unchecked Sendable {
   public let packedWeightCount: Int
   /// Floats that `packInputGradientWeights` writes.
   public let packedInputGradientWeightCount: Int
-  /// Int16 values that `packInputGradientWeightsInt16` writes.
-  public let packedInputGradientInt16Count: Int
   /// Bytes that `packInt8Weights` may write (instruction sets differ; this is the largest).
   public let packedInt8ByteCount: Int
 
@@ -67,11 +65,10 @@ public final class ConvolutionPlan: @unchecked Sendable {
       Self.prefersWinograd(geometry, height: geometry.outputHeight, width: geometry.outputWidth),
       Self.prefersWinograd(geometry, height: geometry.inputHeight, width: geometry.inputWidth)
     )
-    packedWeightCount = (k + panel - 1) / panel * panel * (forwardWins ? 16 : taps) * c
-    packedInputGradientWeightCount = (c + panel - 1) / panel * panel * (gradientWins ? 16 : taps) * k
+    packedWeightCount = (k + panel - 1) / panel * panel * taps * c
+    packedInputGradientWeightCount = (c + panel - 1) / panel * panel * taps * k
     scratchCount = max(
       forwardWins ? Self.winogradScratch(channels: c) : 0, gradientWins ? Self.winogradScratch(channels: k) : 0)
-    packedInputGradientInt16Count = (c + panel - 1) / panel * panel * taps * k
     packedInt8ByteCount = (k + panel - 1) / panel * taps * ((c + 3) / 4) * 2 * 4 * panel
     var owned: [UnsafeMutableRawPointer] = []
     forward = PixelClass(ConvolutionPlan.forwardRows(geometry), owned: &owned)

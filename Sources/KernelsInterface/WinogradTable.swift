@@ -20,9 +20,13 @@ extension ConvolutionPlan {
   /// Floats between the channels of two tiles; off the powers of two, where cache lines would collide.
   package static func winogradStride(channels: Int) -> Int { channels + 16 }
 
+  /// Floats between the transformed weights of two positions; off the powers of two as well.
+  package static func winogradWeightStride(channels: Int) -> Int { 16 * channels + 16 }
+
   /// Floats that one thread needs for a product over `channels`.
   static func winogradScratch(channels: Int) -> Int {
-    winogradGroups(channels: channels) * (128 * winogradStride(channels: channels) + 4096)
+    winogradGroups(channels: channels) * (128 * winogradStride(channels: channels) + 4096) + 32
+      * winogradWeightStride(channels: channels)
   }
 
   /// Whether tiles of 2x2 save enough multiplications: 16 of each against 9 of each pixel.

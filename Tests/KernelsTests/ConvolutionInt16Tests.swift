@@ -53,7 +53,7 @@ struct ConvolutionInt16Tests {
     let plan = ConvolutionPlan(g)
     let samples = gradient.count / g.outputCount
     return expectSameBits { kernels, parts in
-      let packed = Buffer<Int16>(repeating: 85, count: plan.packedInputGradientInt16Count)
+      let packed = Buffer<Int16>(repeating: 85, count: plan.packedInputGradientWeightCount)
       let magnitudes = Buffer<Int32>(repeating: -1, count: g.inputChannels)
       let output = Buffer<Float>(existing ?? Array(repeating: .nan, count: samples * g.inputCount))
       for part in 0..<parts {

@@ -160,7 +160,7 @@ extension TrainingLowering {
     }
     if source.requiresGradient, layer.hasIntegerGradients {
       layer.packedGradientInt16 = builder.tensor(
-        "\(node.name) packed for gradient", Int16.self, count: plan.packedInputGradientInt16Count,
+        "\(node.name) packed for gradient", Int16.self, count: plan.packedInputGradientWeightCount,
         lifetime: .persistent)
       layer.gradientLimit = builder.floats("\(node.name) gradient limit", count: 1, lifetime: .persistent)
     } else if source.requiresGradient, precision != .calibration {
