@@ -46,7 +46,8 @@ extension Body {
     if let tiles = plan.forwardTiles {
       return WinogradProduct(
         plan: plan, table: tiles, source: input, sourceChannels: g.inputChannels, sourceCount: g.inputCount,
-        packed: packed, isTurned: false, bias: bias, target: output, targetChannels: g.outputChannels, accumulate: false
+        packed: packed, isGradient: false, bias: bias, target: output, targetChannels: g.outputChannels,
+        accumulate: false
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
     multiply(
@@ -65,7 +66,7 @@ extension Body {
     if let tiles = plan.inputGradientTiles {
       return WinogradProduct(
         plan: plan, table: tiles, source: gradientOutput, sourceChannels: g.outputChannels, sourceCount: g.outputCount,
-        packed: packed, isTurned: true, bias: nil, target: gradientInput, targetChannels: g.inputChannels,
+        packed: packed, isGradient: true, bias: nil, target: gradientInput, targetChannels: g.inputChannels,
         accumulate: accumulate
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }

@@ -15,6 +15,7 @@
 // cache: transformed beforehand they would be 16/9 of the memory to write and read.
 // F(4x4, 3x3) would save another half, with constants up to 8 and 10 times the error. Not taken.
 
+internal import CIntrinsics
 internal import KernelsInterface
 
 /// Tiles of 2x2 target pixels worked on together, in groups of 8, and their memory.
@@ -47,10 +48,10 @@ struct WinogradProduct {
   let source: UnsafePointer<Float>
   let sourceChannels: Int
   let sourceCount: Int
-  /// [N/16][9][D][16] weights.
+  /// [K/16][9][C][16] weights, as the forward product wants them.
   let packed: UnsafePointer<Float>
-  /// Whether the taps run from the last to the first, as in a gradient.
-  let isTurned: Bool
+  /// Whether this is the input gradient: its sources are output channels, and taps run from the last to the first.
+  let isGradient: Bool
   let bias: UnsafePointer<Float>?
   let target: UnsafeMutablePointer<Float>
   let targetChannels: Int
@@ -120,12 +121,27 @@ struct WinogradProduct {
   /// G g G^T of a panel's weights.
   @inline(__always)
   private func transformPanel(_ panel: Int, _ block: WinogradBlock, _ index: Int) {
-    let tapStride = sourceChannels * 16
-    let first = packed + (panel * 9 + (isTurned ? 8 : 0)) * tapStride
     let positions = block.weights + index * 16 * block.weightStride
-    for channel in 0..<sourceChannels {
-      transformWeights(
-        first + channel * 16, isTurned ? -tapStride : tapStride, into: positions + channel * 16, block.weightStride)
+    guard isGradient else {
+      let tapStride = sourceChannels * 16
+      let first = packed + panel * 9 * tapStride
+      for channel in 0..<sourceChannels {
+        transformWeights(first + channel * 16, tapStride, into: positions + channel * 16, block.weightStride)
+      }
+      return
+    }
+    // Blocks of 16 x 16 weights lie together; turned, their lanes are input channels.
+    let tapStride = targetChannels * 16
+    var storage = InlineArray<2304, Float>(repeating: 0)
+    withUnsafeMutableBytes(of: &storage) { storage in
+      let turned = storage.baseAddress!.assumingMemoryBound(to: Float.self)
+      for sourcePanel in 0..<sourceChannels / 16 {
+        let first = packed + (sourcePanel * 9 + 8) * tapStride + panel * 256
+        for tap in 0..<9 { temper_transpose(first - tap * tapStride, 16, turned + tap * 256) }
+        for k in 0..<16 {
+          transformWeights(turned + k * 16, 256, into: positions + (sourcePanel * 16 + k) * 16, block.weightStride)
+        }
+      }
     }
   }
 

@@ -123,7 +123,8 @@ final class ConvolutionWork {
     case .inputGradient:
       return { [self] share in
         kernels.convolveInputGradient(
-          plan, samples: samples, gradientOutput: output, packed: packedGradient, gradientInput: input,
+          plan, samples: samples, gradientOutput: output,
+          packed: plan.sharesPackedWeights ? packed : packedGradient, gradientInput: input,
           accumulate: false, scratch: scratch + share.thread * plan.scratchCount, part: share.part, of: share.parts)
       }
     case .weightGradient:

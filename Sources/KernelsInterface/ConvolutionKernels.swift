@@ -41,7 +41,7 @@ public protocol ConvolutionKernels {
   ///
   /// - Parameters:
   ///   - gradientOutput: [samples, outputHeight, outputWidth, K].
-  ///   - packed: from `packInputGradientWeights`.
+  ///   - packed: from `packInputGradientWeights`; from `packWeights` where `plan.sharesPackedWeights`.
   ///   - gradientInput: [samples, inputHeight, inputWidth, C].
   ///   - accumulate: adds the finished sum to what is there (existing + sum) instead of storing it.
   ///   - scratch: `plan.scratchCount` floats of this thread's own.

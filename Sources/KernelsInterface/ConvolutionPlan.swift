@@ -35,6 +35,8 @@ public final class ConvolutionPlan: @unchecked Sendable {
   public let geometry: ConvolutionGeometry
   /// Floats of scratch memory that one thread needs for `convolveForward` and `convolveInputGradient`; may be 0.
   public let scratchCount: Int
+  /// Whether `convolveInputGradient` takes what `packWeights` has packed, instead of weights packed for it.
+  public let sharesPackedWeights: Bool
   /// Floats that `packWeights` writes.
   public let packedWeightCount: Int
   /// Floats that `packInputGradientWeights` writes.
@@ -61,14 +63,11 @@ public final class ConvolutionPlan: @unchecked Sendable {
     let panel = ConvolutionPlan.panelWidth
     precondition(taps <= ConvolutionPlan.largestTaps, "a kernel of \(taps) taps; at most \(Self.largestTaps)")
     self.geometry = geometry
-    let (forwardWins, gradientWins) = (
-      Self.prefersWinograd(geometry, height: geometry.outputHeight, width: geometry.outputWidth),
-      Self.prefersWinograd(geometry, height: geometry.inputHeight, width: geometry.inputWidth)
-    )
+    let usesTiles = Self.prefersWinograd(geometry)
     packedWeightCount = (k + panel - 1) / panel * panel * taps * c
     packedInputGradientWeightCount = (c + panel - 1) / panel * panel * taps * k
-    scratchCount = max(
-      forwardWins ? Self.winogradScratch(channels: c) : 0, gradientWins ? Self.winogradScratch(channels: k) : 0)
+    sharesPackedWeights = usesTiles
+    scratchCount = usesTiles ? Self.winogradScratch(channels: max(c, k)) : 0
     packedInt8ByteCount = (k + panel - 1) / panel * taps * ((c + 3) / 4) * 2 * 4 * panel
     var owned: [UnsafeMutableRawPointer] = []
     forward = PixelClass(ConvolutionPlan.forwardRows(geometry), owned: &owned)
@@ -82,7 +81,7 @@ public final class ConvolutionPlan: @unchecked Sendable {
     inputGradientCount = rows.count
     let (g, height, width) = (geometry, geometry.outputHeight, geometry.outputWidth)
     forwardTiles =
-      forwardWins
+      usesTiles
       ? WinogradTable(
         patches: PixelClass(
           Self.winogradRows(
@@ -90,7 +89,7 @@ public final class ConvolutionPlan: @unchecked Sendable {
             height: height, width: width), owned: &owned), columns: (width + 1) / 2, height: height, width: width)
       : nil
     inputGradientTiles =
-      gradientWins
+      usesTiles
       ? WinogradTable(
         patches: PixelClass(
           Self.winogradRows(

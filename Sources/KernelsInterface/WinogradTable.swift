@@ -29,12 +29,14 @@ extension ConvolutionPlan {
       * winogradWeightStride(channels: channels)
   }
 
-  /// Whether tiles of 2x2 save enough multiplications: 16 of each against 9 of each pixel.
-  static func prefersWinograd(_ g: ConvolutionGeometry, height: Int, width: Int) -> Bool {
-    let tiles = (height + 1) / 2 * ((width + 1) / 2)
+  /// Whether tiles of 2x2 save enough multiplications in both images: 16 of each against 9 of each pixel.
+  static func prefersWinograd(_ g: ConvolutionGeometry) -> Bool {
+    func saves(_ height: Int, _ width: Int) -> Bool {
+      3 * 16 * ((height + 1) / 2 * ((width + 1) / 2)) <= 2 * 9 * height * width
+    }
     return g.kernelHeight == 3 && g.kernelWidth == 3 && g.stride == 1 && g.padding <= 2
       && g.inputChannels % panelWidth == 0 && g.outputChannels % panelWidth == 0
-      && 3 * 16 * tiles <= 2 * 9 * height * width
+      && saves(g.outputHeight, g.outputWidth) && saves(g.inputHeight, g.inputWidth)
   }
 
   /// Patches of a source image of `sourceChannels` channels for a target image.

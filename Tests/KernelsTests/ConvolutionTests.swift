@@ -108,11 +108,17 @@ struct ConvolutionTests {
     let before = random.floats(samples * g.inputCount)
     let plan = ConvolutionPlan(g)
     let result = expectSameBits { kernels, parts in
-      let packed = Buffer<Float>(repeating: .nan, count: plan.packedInputGradientWeightCount)
+      let shares = plan.sharesPackedWeights
+      let packed = Buffer<Float>(
+        repeating: .nan, count: shares ? plan.packedWeightCount : plan.packedInputGradientWeightCount)
       let output = accumulate ? Buffer(before) : Buffer<Float>(repeating: .nan, count: before.count)
       let scratch = Buffer<Float>(repeating: .nan, count: plan.scratchCount)
       for part in 0..<parts {
-        kernels.packInputGradientWeights(plan, weights: weights.constant, into: packed.pointer, part: part, of: parts)
+        if shares {
+          kernels.packWeights(plan, weights: weights.constant, into: packed.pointer, part: part, of: parts)
+        } else {
+          kernels.packInputGradientWeights(plan, weights: weights.constant, into: packed.pointer, part: part, of: parts)
+        }
       }
       for part in 0..<parts {
         kernels.convolveInputGradient(

@@ -42,8 +42,12 @@ extension TrainingLowering {
         plan, samplesPerShard: samplesPerShard, pieces: pieces.buffer, input: input.floats,
         gradientOutput: gradient.floats, gradients: layer.weightGradients.pointers, part: part, of: parts)
     }
-    guard let packed = layer.packedGradient else { return }
-    let (target, accumulate) = gradientTarget(values[fused.sources[0]]!)
+    let source = values[fused.sources[0]]!
+    guard source.requiresGradient else { return }
+    guard let packed = layer.packedGradient ?? layer.packed else {
+      preconditionFailure("\(fused.node.name) has no weights for its input gradient")
+    }
+    let (target, accumulate) = gradientTarget(source)
     builder.emit(
       "\(fused.node.name) input gradient", using: [gradient, target], scratchPerThread: plan.scratchCount
     ) { scratch, part, parts in

@@ -16,7 +16,7 @@ final class ConvolutionLayer {
   var bias: Tensor?
   /// For `convolveForward`; absent when the forward pass is in INT8.
   var packed: Tensor?
-  /// For `convolveInputGradient`; absent when the input needs no gradient, or has it from integers.
+  /// For `convolveInputGradient`; absent when the input needs no gradient, has it from integers, or from `packed`.
   var packedGradient: Tensor?
   /// Whether both gradients are products of integers: input and weights are int8, and output channels come in pairs.
   var hasIntegerGradients = false
@@ -163,7 +163,7 @@ extension TrainingLowering {
         "\(node.name) packed for gradient", Int16.self, count: plan.packedInputGradientWeightCount,
         lifetime: .persistent)
       layer.gradientLimit = builder.floats("\(node.name) gradient limit", count: 1, lifetime: .persistent)
-    } else if source.requiresGradient, precision != .calibration {
+    } else if source.requiresGradient, precision != .calibration, !plan.sharesPackedWeights {
       layer.packedGradient = builder.floats(
         "\(node.name) packed for gradient", count: plan.packedInputGradientWeightCount, lifetime: .persistent)
     }
