@@ -112,7 +112,7 @@ def undisturbed(text):
     with Cluster() as cluster:
         cluster.coordinator()
         cluster.worker("w1", "--threads", "2")
-        return cluster.result(cluster.submit(text), seconds=300)
+        return cluster.result(cluster.submit(text), seconds=900)
 
 
 def workers(cluster):
@@ -142,7 +142,7 @@ def test(cluster, slurm):
     slurm.until("the second start of a task that ran out of time", lambda: "start 1 on" in starts(2), seconds=120)
     assert "SIGUSR1" in starts(2) and "ended with 75" in starts(2), starts(2)
     assert "start 1 on" not in starts(0), "a cancelled task must not come back"
-    return text, cluster.result(number, seconds=240)
+    return text, cluster.result(number, seconds=900)
 
 
 def main():

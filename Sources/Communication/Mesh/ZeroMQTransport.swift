@@ -43,7 +43,8 @@ final class ZeroMQTransport: MeshTransport {
     self.wake = wake
     var options = SocketOptions(maximumFrameByteCount: Int64(FrameHeader.maximumPayloadByteCount))
     options.heartbeatTimeout = configuration.linkTimeout
-    options.heartbeat = configuration.linkTimeout / 3
+    // The timeout runs from an unanswered ping, so a dead link is found after the timeout and up to one interval.
+    options.heartbeat = configuration.linkTimeout / 6
     self.options = options
     host = HostIdentity.current
     ledger = SendLedger(wake: wake)
