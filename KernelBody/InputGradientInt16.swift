@@ -61,7 +61,7 @@ extension Body {
 
 /// What an int32 sum of a pixel is worth.
 private struct ShardScaling {
-  /// [S]
+  /// One scale per shard, [S].
   let scales: UnsafePointer<Float>
   let pixelsPerShard: Int
 

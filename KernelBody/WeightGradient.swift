@@ -19,7 +19,9 @@ private let groupColumns = 4
 let groupFloats = groupTiles * tileRows * 32
 /// Pixels between two visits of a tile's sums to memory; of int16, that many pairs.
 let blockPixels = 128
-/// Floats of `stagedRows` from one pixel to the next: two tiles, one cache line. Of int16, words from one pair to the next.
+/// Floats of `stagedRows` from one pixel to the next: two tiles, one cache line.
+///
+/// Of int16, words from one pair of pixels to the next.
 let stagedStride = 2 * tileRows
 
 /// The pixels of one block, with 32 columns of dy, as the micro-kernel wants them.

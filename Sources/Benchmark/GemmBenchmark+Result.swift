@@ -14,8 +14,9 @@ extension GemmBenchmark {
       public let minimumMilliseconds: Double
       /// 10^9 multiplications and additions per second at the median, padding included.
       public let gigaflopsPerSecond: Double
-      /// That, as a share of the peak (INT16: of half the INT8 peak); 0 where the peak is not known (without VNNI). Winograd's
-      /// algorithm makes fewer multiplications than are counted, so its share may be above 1.
+      /// That, as a share of the peak, for INT16 of half the INT8 peak; 0 where the peak is not known (without VNNI).
+      ///
+      /// Winograd's algorithm makes fewer multiplications than are counted, so its share may be above 1.
       public let shareOfPeak: Double
     }
 

@@ -80,6 +80,21 @@ struct BitIdentityTests {
     #expect(sum.filter { $0 != 0 }.count > sum.count / 4)
   }
 
+  @Test("a gradient that is not a number reaches the weights of every layer", arguments: precisions)
+  func notANumber(precision: ExecutionPrecision) throws {
+    let layout = ParameterLayout(try Self.graph(precision))
+    let member = try step(precision, cuts: [0, 8])[0]
+    var weights = formulaWeights(layout)
+    weights[try #require(layout.parameter(named: "fc.bias")).offset] = .nan
+    member.step(weights: weights, smoothing: 0.1, lossScale: precision == .fp16 ? 256 : 1)
+    let sum = reducedSum([member])
+    for entry in layout.parameters where entry.parameter.name.contains("conv") {
+      let isNumber = sum[entry.offset..<entry.offset + entry.elementCount].filter { !$0.isNaN }.count
+      // On small maps the outer taps of 3x3 kernels see padding only.
+      #expect(isNumber < entry.elementCount, "\(entry.parameter.name)")
+    }
+  }
+
   @Test("buckets are announced in order, and what is announced does not change afterwards", arguments: precisions)
   func announcedBuckets(precision: ExecutionPrecision) throws {
     var graph = try ResNet.build(
