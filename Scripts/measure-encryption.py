@@ -31,7 +31,7 @@ training:
   precision: fp32
   optimizer: {{method: sgd, learningRate: 0.01}}
 quantization: {{enabled: false}}
-cluster: {{minimumWorkers: 2}}
+cluster: {{minimumWorkers: 2, hangSeconds: 600}}
 evaluation: {{everyEpochs: 1}}
 checkpoint: {{everyEpochs: {epochs}}}
 """
@@ -95,7 +95,7 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2, help="of an epoch")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rate", help="of the links, as tc writes it; default: unlimited")
     options = parser.parse_args()
     times = {"plain": [], "curve": []}
