@@ -32,7 +32,7 @@ training:
 quantization: {{enabled: false}}
 checkpoint: {{everyEpochs: 1}}
 evaluation: {{everyEpochs: 1}}
-cluster: {{minimumWorkers: {hosts}}}
+cluster: {{minimumWorkers: {hosts}, hangSeconds: 600}}
 """
 PARAMETERS = 11.17e6
 RATES = {"k": 1e3, "m": 1e6, "g": 1e9}
