@@ -24,7 +24,7 @@ private func storeHalf(_ vector: Floats, _ pointer: UnsafeMutablePointer<Float16
 
 /// Rounds through half and back.
 @inline(__always)
-private func roundedToHalf(_ vector: Floats) -> Floats {
+func roundedToHalf(_ vector: Floats) -> Floats {
   var halves: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
   return withUnsafeMutableBytes(of: &halves) { bytes in
     temper_store_half(bytes.baseAddress!, vector)

@@ -4,17 +4,25 @@
 
 package import KernelsInterface
 
-/// Tree sum over `count` leaves (a power of two up to 64), leaf(s) being called in ascending order.
+/// A leaf or node of the tree as it is kept: rounded to fp16(value * scale) / scale, or as it is with scale 0.
+///
+/// The scale is a power of two, so that only the conversion rounds. TreeSum.swift of Communication does the same between members.
 @inline(__always)
-func treeSum(_ count: Int, _ leaf: (Int) -> Floats) -> Floats {
+func kept(_ value: Floats, _ scale: Float) -> Floats {
+  scale == 0 ? value : roundedToHalf(value * Floats(repeating: scale)) * Floats(repeating: 1 / scale)
+}
+
+/// Tree sum over the leaves of a piece, leaf(s) being called in ascending order.
+@inline(__always)
+func treeSum(_ piece: ShardPiece, _ leaf: (Int) -> Floats) -> Floats {
   withUnsafeTemporaryAllocation(of: Floats.self, capacity: 8) { stack in
     var depth = 0
-    for s in 0..<count {
-      var node = leaf(s)
+    for s in 0..<piece.shardCount {
+      var node = kept(leaf(s), piece.halfScale)
       var joins = s
       while joins & 1 == 1 {
         depth -= 1
-        node = stack[depth] + node
+        node = kept(stack[depth] + node, piece.halfScale)
         joins >>= 1
       }
       stack[depth] = node
@@ -33,7 +41,7 @@ extension Body {
       let first = values + piece.firstLocalShard * n
       let output = outputs[index]
       forVectors(count: n, part: part, of: parts) { i, lanes in
-        store(treeSum(piece.shardCount) { load(first + $0 * n + i, lanes) }, output + i, lanes)
+        store(treeSum(piece) { load(first + $0 * n + i, lanes) }, output + i, lanes)
       }
     }
   }
@@ -55,7 +63,7 @@ extension Body {
     for (index, piece) in pieces.enumerated() {
       let output = outputs[index]
       forVectors(share(channels, alignment: 16, part: part, of: parts)) { k, lanes in
-        let sum = treeSum(piece.shardCount) { shard in
+        let sum = treeSum(piece) { shard in
           let first = gradientOutput + (piece.firstLocalShard + shard) * rowsPerShard * channels + k
           var sum = Floats.zero
           for row in 0..<rowsPerShard { sum += load(first + row * channels, lanes) }

@@ -147,9 +147,25 @@ extension WeightGradient {
   private func sumPiece(_ piece: ShardPiece, _ group: Int, _ count: Int, _ column: Int) {
     var depth = 0
     for shard in 0..<piece.shardCount {
+      let leaf = stack + depth * groupFloats
       let joins = (~shard).trailingZeroBitCount
-      sumShard(piece.firstLocalShard + shard, group, count, column, stack + depth * groupFloats, joins: joins)
+      if piece.halfScale == 0 {
+        sumShard(piece.firstLocalShard + shard, group, count, column, leaf, joins: joins)
+      } else {
+        sumShard(piece.firstLocalShard + shard, group, count, column, leaf, joins: 0)
+        joinHalves(depth, joins, piece.halfScale)
+      }
       depth += 1 - joins
+    }
+  }
+
+  /// Rounds the leaf at `depth` to halves and joins it with `joins` entries below it, each node rounded.
+  private func joinHalves(_ depth: Int, _ joins: Int, _ scale: Float) {
+    let leaf = stack + depth * groupFloats
+    forVectors(0..<groupFloats) { i, _ in store(kept(load(leaf + i), scale), leaf + i) }
+    for join in 0..<joins {
+      let (left, right) = (stack + (depth - join - 1) * groupFloats, stack + (depth - join) * groupFloats)
+      forVectors(0..<groupFloats) { i, _ in store(kept(load(left + i) + load(right + i), scale), left + i) }
     }
   }
 

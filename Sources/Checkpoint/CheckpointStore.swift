@@ -26,6 +26,9 @@ public struct CheckpointStore: Sendable {
   /// Names a directory; it need not exist yet.
   public init(directory: String) { self.directory = directory }
 
+  /// Where the checkpoint of a step is, or would be.
+  public func path(step: UInt64) -> String { "\(directory)/\(CheckpointName.directory(step: step))" }
+
   /// The checkpoints by their names, newest first, none opened.
   public func list() -> [Entry] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
@@ -66,12 +69,14 @@ public struct CheckpointStore: Sendable {
     return removed
   }
 
-  /// Removes what killed writers left; only when nothing is being written there.
+  /// Removes what killed writers left, and makes durable what stays; only when nothing is being written there.
   public func removeUnfinished() throws {
     for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
     where name.hasPrefix("step-") && (name.hasSuffix(".tmp") || name.hasSuffix(".old")) {
       try remove("\(directory)/\(name)")
     }
+    // A writer may have been killed between giving a name and making it durable.
+    try FileSystem.synchronizeDirectory(directory)
   }
 
   /// Renames first, so that a half-removed checkpoint is never listed.

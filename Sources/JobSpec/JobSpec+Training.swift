@@ -11,6 +11,8 @@ extension JobSpec {
     public var virtualShards = 8
     /// Precision of the float phase.
     public var precision = Precision.fp16
+    /// In which numbers gradients are summed over shards and travel between workers.
+    public var gradients = Gradients.fp32
     /// Share of probability that label smoothing spreads over all classes.
     public var labelSmoothing = 0.0
     /// The optimizer.
@@ -27,6 +29,9 @@ extension JobSpec {
 
     /// Samples of one virtual shard.
     public var shardSize: Int { batchSize / virtualShards }
+
+    /// Numbers in which gradients are summed over shards.
+    public enum Gradients: String, Sendable, CaseIterable { case fp32, fp16 }
 
     /// Precision of the float phase.
     public enum Precision: String, Sendable, CaseIterable { case fp16, fp32 }

@@ -96,6 +96,8 @@ extension JobSpec {
 
   /// How many workers the job takes and how the coordinator waits for them.
   public struct Cluster: Sendable, Hashable {
+    /// Jobs of a higher priority get their workers first; jobs of one priority share evenly.
+    public var priority = 0
     /// Workers without which the job waits.
     public var minimumWorkers = 1
     /// Workers beyond which newcomers wait for other jobs.

@@ -111,6 +111,10 @@ extension Schema {
     .integer(
       "training.virtualShards", \.training.virtualShards, 1...64,
       "Fixed slices of each batch with their own BatchNorm statistics: a power of two, and the most useful workers."),
+    .choice(
+      "training.gradients", \.training.gradients,
+      "fp16 halves what workers send each other, for links of 1 Gbit/s; each sum over shards is rounded, so results differ a little from fp32 but not with the cluster."
+    ),
     .choice("training.precision", \.training.precision, "Storage of activations and gradients in the float phase."),
     .number(
       "training.labelSmoothing", \.training.labelSmoothing, from: 0, to: 1, excludesHighest: true,
@@ -236,6 +240,9 @@ extension Schema {
       "comparison.calibration.percentile", \.comparison.calibration.percentile, from: 50, to: 100, unit: "percent",
       "Share of |x| that is not clipped."
     ).only("comparison.calibration.method", "percentile"),
+    .integer(
+      "cluster.priority", \.cluster.priority, -100...100,
+      "Jobs of a higher priority get their workers first, down to the minimum of the others; equals share evenly."),
     .integer(
       "cluster.minimumWorkers", \.cluster.minimumWorkers, 1...64, unit: "workers",
       "Workers without which the job waits."),

@@ -73,13 +73,18 @@ public struct ShardPiece: Sendable, Hashable {
   public let firstLocalShard: Int
   /// How many shards, a power of two.
   public let shardCount: Int
+  /// 0 sums in float; otherwise leaves and every node of the tree are rounded to fp16(value * halfScale) / halfScale.
+  public let halfScale: Float
 
   /// Makes a piece; stops unless `shardCount` is a power of two from 1 to 64.
-  public init(firstLocalShard: Int, shardCount: Int) {
+  ///
+  /// - Parameter halfScale: 0 or a power of two.
+  public init(firstLocalShard: Int, shardCount: Int, halfScale: Float = 0) {
     precondition(
       firstLocalShard >= 0 && (1...64).contains(shardCount) && shardCount & (shardCount - 1) == 0,
       "a shard piece takes a power of two of shards up to 64, not \(shardCount) from \(firstLocalShard)")
     self.firstLocalShard = firstLocalShard
     self.shardCount = shardCount
+    self.halfScale = halfScale
   }
 }

@@ -8,6 +8,8 @@ public enum JobState: String, Sendable, Hashable, CaseIterable {
   case preparing
   /// Has a generation, or is between two.
   case running
+  /// Has given its workers back, until a person resumes it.
+  case paused
   /// Ended with a result.
   case finished
   /// Ended with an error that a restart would not cure.
@@ -17,6 +19,14 @@ public enum JobState: String, Sendable, Hashable, CaseIterable {
 
   /// Whether nothing can happen to the job any more.
   public var isOver: Bool { self == .finished || self == .failed || self == .cancelled }
+}
+
+/// What a person has asked a job to do that it has not done yet.
+public enum JobIntent: String, Sendable, Hashable {
+  /// To store a checkpoint, then to pause.
+  case pause
+  /// To store a checkpoint, then to end.
+  case cancel
 }
 
 /// One job as submitted, and what became of it.
@@ -47,6 +57,8 @@ public struct JobRecord: Sendable, Hashable {
   public var sha256: String
   /// Final metrics (JSON), empty unless finished.
   public var result: String
+  /// What it has been asked to do and is still about, so that a coordinator that restarts goes on with it.
+  public var intent: JobIntent?
 
   /// A job that has just been submitted.
   public init(
@@ -66,6 +78,7 @@ public struct JobRecord: Sendable, Hashable {
     self.endedUnixSeconds = 0
     self.sha256 = ""
     self.result = ""
+    self.intent = nil
   }
 }
 

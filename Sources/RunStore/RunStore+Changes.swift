@@ -6,10 +6,11 @@ extension RunStore {
     switch change {
     case .submitted(let job):
       try database.execute(
-        sql: "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?, ?, ?)",
+        sql: "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?, ?, ?, ?)",
         arguments: [
           job.id.rawValue, job.name, job.state.rawValue, job.reason, job.spec, job.initialWeights, job.idempotencyKey,
           job.dataset, job.generation, now, job.endedUnixSeconds, job.sha256, job.result,
+          job.intent?.rawValue ?? "",
         ])
     case .dataset(let job, let name):
       try update(database, "UPDATE job SET dataset = ? WHERE id = ?", [name, job.rawValue])
@@ -17,6 +18,8 @@ extension RunStore {
       try update(
         database, "UPDATE job SET state = ?, reason = ?, endedUnixSeconds = ? WHERE id = ?",
         [state.rawValue, reason, state.isOver ? now : 0, job.rawValue])
+    case .intent(let job, let intent):
+      try update(database, "UPDATE job SET intent = ? WHERE id = ?", [intent?.rawValue ?? "", job.rawValue])
     case .result(let job, let sha256, let json):
       try update(database, "UPDATE job SET sha256 = ?, result = ? WHERE id = ?", [sha256, json, job.rawValue])
     case .worker(let worker):

@@ -12,7 +12,7 @@ extension RunStore {
     public var workers: [WorkerRecord] = []
     /// The incarnations of everybody who was ever a member of each of those jobs.
     public var alumni: [JobID: Set<String>] = [:]
-    /// The complete checkpoints of each job that is not over, by ascending step.
+    /// The complete checkpoints of each job, by ascending step; a job that is over may be tried again from them.
     public var checkpoints: [JobID: [CheckpointRecord]] = [:]
     /// The highest worker number ever given, 0 for none.
     public var lastWorker: UInt64 = 0
@@ -29,12 +29,13 @@ extension RunStore {
       var snapshot = Snapshot()
       snapshot.jobs = try jobs(in: database)
       var members: Set<WorkerID> = []
-      for job in snapshot.jobs where !job.state.isOver {
+      for job in snapshot.jobs {
+        snapshot.checkpoints[job.id] = try checkpoints(of: job.id, in: database)
+        guard !job.state.isOver else { continue }
         if let generation = try generation(job.generation, of: job.id, in: database) {
           snapshot.generations[job.id] = generation
           members.formUnion(generation.members.map(\.worker))
         }
-        snapshot.checkpoints[job.id] = try checkpoints(of: job.id, in: database)
         snapshot.alumni[job.id] = try alumni(of: job.id, in: database)
       }
       snapshot.workers = try members.sorted().map { try worker($0, in: database) }
@@ -115,6 +116,7 @@ extension RunStore {
       job.endedUnixSeconds = row["endedUnixSeconds"]
       job.sha256 = row["sha256"]
       job.result = row["result"]
+      job.intent = JobIntent(rawValue: row["intent"])
       return job
     }
   }

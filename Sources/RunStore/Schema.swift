@@ -79,6 +79,10 @@ enum Schema {
           ) STRICT, WITHOUT ROWID;
           """)
     }
+    migrator.registerMigration("2: what a job has been asked to do") { database in
+      // Empty: nothing. JobIntent's names otherwise.
+      try database.execute(sql: "ALTER TABLE job ADD COLUMN intent TEXT NOT NULL DEFAULT ''")
+    }
     return migrator
   }
 }

@@ -9,6 +9,8 @@ public enum StoreChange: Sendable, Hashable {
   case dataset(JobID, String)
   /// The visible state and its reason; an over state also stamps the end.
   case state(JobID, JobState, reason: String)
+  /// What the job has been asked to do; nil when it is done or given up.
+  case intent(JobID, JobIntent?)
   /// What the job came to; together with `.state(_, .finished, ...)`.
   case result(JobID, sha256: String, json: String)
   /// A worker introduced itself.

@@ -28,6 +28,7 @@ struct StoreModel {
         $0.state = state
         $0.reason = reason
       }
+    case .intent(let id, let intent): try update(id) { $0.intent = intent }
     case .result(let id, let sha256, let json):
       try update(id) {
         $0.sha256 = sha256
@@ -74,12 +75,13 @@ struct StoreModel {
     var snapshot = RunStore.Snapshot()
     snapshot.jobs = jobs
     var members: Set<WorkerID> = []
-    for job in jobs where !job.state.isOver {
+    for job in jobs {
+      snapshot.checkpoints[job.id] = checkpoints[job.id] ?? []
+      guard !job.state.isOver else { continue }
       if let generation = generations[job.id] {
         snapshot.generations[job.id] = generation
         members.formUnion(generation.members.map(\.worker))
       }
-      snapshot.checkpoints[job.id] = checkpoints[job.id] ?? []
       snapshot.alumni[job.id] = alumni[job.id] ?? []
     }
     snapshot.workers = members.sorted().compactMap { workers[$0] }
@@ -145,6 +147,13 @@ struct Disk {
       damaged.append(DamagedCheckpoint(step: entry.record.step, problem: "hashes differ"))
     }
     return (nil, damaged)
+  }
+
+  /// From now on all that has a name survives a loss of power.
+  mutating func synchronize() {
+    for (id, entries) in checkpoints {
+      for entry in entries where !entry.isDurable { change(id, step: entry.record.step) { $0.isDurable = true } }
+    }
   }
 
   /// What has a name but is not on the platter yet is gone or, where its files were not synced first, torn.

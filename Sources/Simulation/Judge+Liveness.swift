@@ -10,7 +10,12 @@ extension Judge {
   private static let grace: Int64 = 700_000_000
 
   func stateChanged(_ id: JobID, _ state: JobState, _ reason: String, world: World) {
+    // Somebody has it tried again, with a full budget.
+    if let before = jobs[id]?.state, before == .paused || before.isOver { jobs[id]?.restarts = 0 }
     jobs[id]?.state = state
+    if world.plan.isCalm, reason.contains("are in no checkpoint") {
+      world.violated("S2", "nothing was wrong, and steps are given up: \(id) \(reason)")
+    }
     guard state == .failed else { return }
     // Giving up after many faults is right; any other failure is ours, as no job here is wrong.
     if !reason.contains("restarts without a committed step") { world.violated("L2", "\(id) fails: \(reason)") }
@@ -25,6 +30,12 @@ extension Judge {
       }
     }
     if text.contains("lost: silent") { silenceCharged(text, world: world) }
+    // Rot is found when somebody reads.
+    if text.contains("is damaged and not used") { return }
+    // Who is drained may be gone before the coordinator has told the others.
+    if world.plan.isCalm, !text.contains("lost its link") {
+      world.violated("L3", "nothing was wrong, and yet: \(job.map { "\($0): " } ?? "")\(text)")
+    }
     if let healedAt, world.now > healedAt + Self.grace {
       world.violated("L3", "nothing is wrong, and yet: \(job.map { "\($0): " } ?? "")\(text)")
     }

@@ -48,6 +48,7 @@ final class Judge {
   var deadline: Int64 = .max
 
   var runningCount: Int { jobs.values.count { $0.state == .running } }
+  var pausedJobs: [JobID] { jobs.filter { $0.value.state == .paused }.keys.sorted() }
   func isOver(_ job: JobID) -> Bool { jobs[job]?.state.isOver ?? false }
   func isSubmission(_ job: JobID, named key: String) -> Bool { jobs[job]?.key == key }
 
@@ -74,24 +75,35 @@ final class Judge {
       if store.generations[stamp.job]?.number ?? 0 < stamp.generation {
         world.violated("S5", "\(stamp) is announced and not in the store")
       }
-    case .start(let stamp):
-      // The same decision may end it again, for a newcomer.
+    case .start(let stamp), .stop(let stamp, _, _):
       let known = store.generations[stamp.job]
       if known.map({ $0.number < stamp.generation || ($0.number == stamp.generation && !$0.started) }) ?? true {
-        world.violated("S5", "the start of \(stamp) is announced and not in the store")
+        world.violated("S5", "the start or end of \(stamp) is announced, its start is not in the store")
       }
-    case .welcome, .refused, .sync, .end: break
+    case .welcome, .refused, .sync, .standby, .drain, .end: break
     }
   }
 
-  /// An answer that a job is taken holds.
-  func reveals(_ answer: Answer, world: World) {
-    if case .submitted(let job, _) = answer, world.disk.store.job(job) == nil {
-      world.violated("S5", "\(job) is acknowledged and not in the store")
+  /// An answer holds: the job is taken, what it is asked to do is written down.
+  func reveals(_ answer: Answer, to client: Client, world: World) {
+    switch answer {
+    case .submitted(let job, _):
+      if world.disk.store.job(job) == nil { world.violated("S5", "\(job) is acknowledged and not in the store") }
+    case .controlled(accepted: true, _):
+      guard let (job, verb) = client.asked, let record = world.disk.store.job(job) else { return }
+      let isDone =
+        switch verb {
+        case .pause: record.state == .paused || record.intent != nil || record.state.isOver
+        case .cancel: record.intent == .cancel || record.state.isOver
+        case .kill: record.state.isOver
+        case .resume: true
+        }
+      if !isDone { world.violated("S5", "\(job) is to \(verb), and the store does not know") }
+    case .controlled, .drained: break
     }
   }
 
-  func persisted(_ change: StoreChange, world: World) {
+  private func persisted(_ change: StoreChange, world: World) {
     switch change {
     case .submitted(let record):
       if let other = jobOfKey[record.name] {
@@ -133,7 +145,16 @@ final class Judge {
       if entry.hash != world.references[truth.plan].state(after: record.step) {
         world.violated("S4", "the checkpoint of step \(record.step) of \(record.job) holds another state")
       }
-    case .dataset, .checkpointRemoved, .epoch: break
+    case .dataset, .intent, .checkpointRemoved, .epoch: break
+    }
+  }
+
+  /// All changes of one decision are known.
+  func persisted(_ changes: [StoreChange], world: World) {
+    for change in changes { persisted(change, world: world) }
+    for (id, truth) in jobs where truth.state == .paused || truth.state.isOver {
+      guard let open = truth.open else { continue }
+      world.violated("S1", "\(id) is \(truth.state.rawValue), its generation \(open.number) is open")
     }
   }
 

@@ -51,7 +51,7 @@ enum Occurrence {
 /// A message from a worker to the coordinator.
 enum Upward {
   /// A heartbeat: most messages are, so they are kept small.
-  case pulse(Stamp?, step: UInt64, activity: String)
+  case pulse(Stamp?, step: UInt64, activity: String, shardMicroseconds: UInt64)
   indirect case event(Event)
   indirect case request(number: UInt64, Request)
 }
@@ -113,6 +113,8 @@ enum Work {
   case fetchTimeout
   case proceed
   case computed
+  /// What a stop asks to be stored may have been.
+  case delivered
   case saved
 }
 
@@ -120,6 +122,7 @@ enum Work {
 enum DeskTask {
   case begin(connection: Int, request: UInt64, CheckpointOffer)
   case commit(connection: Int, request: UInt64, Stamp, step: UInt64)
+  case settle(connection: Int, request: UInt64, CheckpointRecord)
   case report(connection: Int, request: UInt64, CheckpointRecord, pruned: [UInt64])
   case verify(JobID)
 }
@@ -127,5 +130,7 @@ enum DeskTask {
 /// What a client wants.
 enum ClientRequest {
   case submit
-  case cancel(JobID)
+  case control(JobID, JobVerb)
+  case retry(JobID)
+  case drain(String)
 }

@@ -43,4 +43,8 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case restartLoop
   /// The coordinator hangs up on a revoked worker's words and forgets to take it out of its generation.
   case revokedStays
+  /// A member that is told to save before it stops does not.
+  case pauseWithoutCheckpoint
+  /// What a job has been asked to do is not written down.
+  case intentDropped
 }

@@ -28,6 +28,10 @@ extension MemberEvent {
         }
       self = .synchronize(GenerationKey(stamp), Synchronization(step: step, source: source))
     case .start(let stamp): self = .start(GenerationKey(stamp))
+    case .stop(let stamp, let step, let saves): self = .stop(GenerationKey(stamp), step: step, saves: saves)
+    case .standby(let job, let spec, let dataset):
+      self = .standby(StandbyOrder(job: job.rawValue, spec: spec, dataset: dataset))
+    case .drain(let reason): self = .drain(reason: reason)
     case .end(let stamp, let reason, let jobOver): self = .end(GenerationKey(stamp), reason: reason, jobOver: jobOver)
     }
   }
@@ -59,6 +63,8 @@ extension Event {
       self = .peerLost(connection, Stamp(key), rank: rank, evidence: evidence)
     case .failed(let key, let failure):
       self = .failed(connection, Stamp(key), message: failure.message, hint: failure.hint)
+    case .stopped(let key, let step): self = .stopped(connection, Stamp(key), step: step)
+    case .standbyReady(let job): self = .standbyReady(connection, JobID(job))
     case .heartbeat, .leave: return nil
     }
   }
@@ -73,6 +79,7 @@ extension Event {
     case .peerLost(_, let stamp, let rank, let evidence):
       return .peerLost(connection, restamped(stamp), rank: rank, evidence: evidence)
     case .stepped(_, let stamp, let step): return .stepped(connection, restamped(stamp), step: step)
+    case .stopped(_, let stamp, let step): return .stopped(connection, restamped(stamp), step: step)
     default: return nil
     }
   }
@@ -93,6 +100,9 @@ extension Order {
     case .begin(let briefing): "begin \(briefing.stamp), rank \(briefing.rank) of \(briefing.members.count)"
     case .sync(let stamp, let step, let origin): "sync \(stamp) at step \(step) from \(origin)"
     case .start(let stamp): "start \(stamp)"
+    case .stop(let stamp, let step, let saves): "stop \(stamp) after step \(step)\(saves ? " and save" : "")"
+    case .standby(let job, _, _): "stand by for \(job)"
+    case .drain(let reason): "drain: \(reason)"
     case .end(let stamp, let reason, let jobOver): "end \(stamp)\(jobOver ? " and the job" : ""): \(reason)"
     }
   }

@@ -28,14 +28,23 @@ final class WorkerProcess {
     var piecesLeft = 0
     var isTraining = false
     var isStopped = false
-    var isSavingRequested = false
+    /// What it is told about its end, as `GenerationRun` keeps it.
+    var stop: (step: UInt64, saves: Bool)?
     var lastCheckpoint: UInt64?
     var stage = Stage.checkpoint
     var startsFromCheckpoint = false
     /// The state that the step in flight is computed on.
     var base: UInt64 = 0
+    var clock: ShardClock
+    var computing: Int64 = 0
 
     var key: GenerationKey { assignment.key }
+    var isLeader: Bool { assignment.rank == 0 }
+
+    /// Of several requests the earliest step counts, and whether any of them saves.
+    mutating func requestStop(at step: UInt64, saves: Bool) {
+      stop = (min(stop?.step ?? .max, step), saves || stop?.saves == true)
+    }
   }
 
   /// What is due before the next step.
@@ -95,6 +104,10 @@ final class WorkerProcess {
   var hellos: [(key: GenerationKey, rank: Int)] = []
   var rounds: [Round] = []
   var dataset: UInt64?
+  /// The job that it gets the data for, and the pieces that are missing.
+  var standby: (job: UInt64, spec: UInt64, piecesLeft: Int)?
+  /// What heartbeats say about its speed, 0 while it is not known.
+  var shardMicroseconds: UInt64 = 0
   var evaluated: Set<Int> = []
 
   var line = DeliveryLine<Owed>()

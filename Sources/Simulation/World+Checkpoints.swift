@@ -23,8 +23,13 @@ extension World {
       send(.reply(number: request, .acknowledged), on: connection)
     case .commit(let connection, let request, let stamp, let step):
       commit(coordinator, connection, request, stamp, step)
-    case .report(let connection, let request, let record, let pruned):
+    case .settle(let connection, let request, let record):
       disk.change(record.job, step: record.step) { $0.isDurable = bug != .renameBeforeSync }
+      let pruned = disk.prune(record.job, keep: plan(of: record.job)?.keep ?? 1)
+      judge.checkCheckpoints(of: disk, world: self)
+      // Between the disk and the row in the store the coordinator may die.
+      desk(.report(connection: connection, request: request, record, pruned: pruned), taking: 10_000)
+    case .report(let connection, let request, let record, let pruned):
       decide(.checkpointStored(record, pruned: pruned))
       if self.coordinator != nil { send(.reply(number: request, .checkpointTaken), on: connection) }
     case .verify(let job):
@@ -49,11 +54,9 @@ extension World {
       isFinal: offer.isFinal)
     counts.checkpoints += 1
     disk.put(Disk.Entry(record: record, hash: offer.hash))
-    let keep = plan(of: stamp.job)?.keep ?? 1
-    let pruned = disk.prune(stamp.job, keep: keep)
     judge.checkCheckpoints(of: disk, world: self)
-    // Between the name on the disk and the row in the store the coordinator may die.
-    desk(.report(connection: connection, request: request, record, pruned: pruned), taking: 20_000)
+    // Between the name and its arrival on the disk the coordinator may die.
+    desk(.settle(connection: connection, request: request, record), taking: 10_000)
   }
 
   /// The plan of a job, by its spec.

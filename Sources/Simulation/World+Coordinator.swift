@@ -12,8 +12,9 @@ extension World {
     let process = CoordinatorProcess(board: JobBoard(limits: limits))
     coordinator = process
     judge.coordinatorStarted(disk.store, world: self)
-    // Checkpoints on disk count, whatever the store says.
-    for job in disk.store.jobs where !job.state.isOver {
+    // Checkpoints on disk count, whatever the store says; they are made durable first.
+    if bug != .renameBeforeSync { disk.synchronize() }
+    for job in disk.store.jobs {
       let standing = (disk.checkpoints[job.id] ?? []).map(\.record)
       let known = disk.store.checkpoints[job.id] ?? []
       write(JobBoard.reconcile(job.id, known: known, standing: standing))
@@ -102,11 +103,13 @@ extension World {
   @discardableResult
   private func write(_ changes: [StoreChange]) -> Bool {
     guard !changes.isEmpty else { return true }
+    var changes = changes
+    if bug == .intentDropped { changes.removeAll { if case .intent = $0 { true } else { false } } }
     if disk.isFull, dice.chance(perMille: 20) {
       trace("the store cannot be written")
       return false
     }
-    for change in changes { judge.persisted(change, world: self) }
+    judge.persisted(changes, world: self)
     do {
       if bug == .forgetfulStore {
         // Written when the next decision is; what is pending dies with the coordinator.
@@ -132,7 +135,7 @@ extension World {
       }
       send(.order(bug == .wrongSource ? order.fromRankZero : order), on: Int(connection.rawValue))
     case .answer(let request, let answer):
-      judge.reveals(answer, world: self)
+      judge.reveals(answer, to: clients[Int(request.rawValue)], world: self)
       tellClient(Int(request.rawValue), answer)
     case .prepareDataset(let job): after(dice.span(mean: 2_000_000), .dataset(life: life, job))
     case .verifyCheckpoints(let job): desk(.verify(job), taking: 300_000)
@@ -218,7 +221,9 @@ extension Event {
   /// The generation that a member's statement is about.
   var stamp: Stamp? {
     switch self {
-    case .position(_, let stamp, _, _), .ready(_, let stamp, _), .stepped(_, let stamp, _): stamp
+    case .position(_, let stamp, _, _), .ready(_, let stamp, _), .stepped(_, let stamp, _),
+      .stopped(_, let stamp, _):
+      stamp
     default: nil
     }
   }

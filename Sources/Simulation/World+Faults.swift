@@ -22,7 +22,7 @@ extension World {
   ]
 
   func strike() {
-    guard !isHealed else { return }
+    guard !isHealed, !plan.isCalm else { return }
     after(dice.span(mean: plan.faultInterval), .fault)
     var number = dice.index(Self.weights.reduce(0) { $0 + $1.weight })
     var fault = Fault.killWorker
@@ -197,6 +197,7 @@ extension World {
     after(10_000_000, .watch)
     counts.jobMicroseconds += 10_000_000 * Int64(judge.runningCount)
     judge.watch(world: self)
+    if isHealed { for job in judge.pausedJobs { clientArrives(0, .control(job, .resume)) } }
     // A thread that hangs where no job needs it is nobody's to find.
     for process in processes where process.isAlive && process.isHung && isHealed && process.run == nil {
       end(process, losesPower: false)

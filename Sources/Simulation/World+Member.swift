@@ -45,6 +45,9 @@ extension World {
     case .form(let assignment): form(assignment, process)
     case .synchronize(let key, let target): synchronize(key, target, process)
     case .train(let key): train(key, process)
+    case .stop(let key, let step, let saves):
+      if process.run?.key == key { process.run?.requestStop(at: step, saves: saves) }
+    case .standBy(let order): standBy(order, process)
     case .saveAndStop(let key): saveAndStop(key, process)
     case .drop(let job): drop(job, process)
     case .log(_, let text): trace("\(name(process)): \(text)")
@@ -64,7 +67,10 @@ extension World {
     let activity =
       process.activity == "idle" && !process.line.isEmpty ? "saving" : process.activity
     if case .heartbeat(let key) = message {
-      return send(.pulse(key.map(Stamp.init), step: key == nil ? 0 : step, activity: activity), from: process)
+      return send(
+        .pulse(
+          key.map(Stamp.init), step: key == nil ? 0 : step, activity: activity,
+          shardMicroseconds: process.shardMicroseconds), from: process)
     }
     guard
       let event = Event(

@@ -43,7 +43,8 @@ extension World {
       if process.run?.key == key {
         process.run?.linked |= 1 << UInt64(rank)
         formedIfComplete(process)
-      } else if process.run.map({ $0.key < key }) ?? true, process.hellos.count < 256 {
+      } else if process.run.map({ $0.key.job != key.job || $0.key < key }) ?? true {
+        if process.hellos.count == 256 { process.hellos.removeFirst() }
         process.hellos.append((key, rank))
       }
     case .part(let key, let number, let rank, let sum):

@@ -101,8 +101,10 @@ extension World {
     guard connections[connection].life == life, !connections[connection].isCut else { return }
     if connections[connection].isDismissed { return refuse(connection) }
     switch message {
-    case .pulse(let stamp, let step, let activity):
-      let pulse = Pulse(stamp: stamp, committedStep: step, phase: activity, residentBytes: 1)
+    case .pulse(let stamp, let step, let activity, let shardTime):
+      let pulse = Pulse(
+        stamp: stamp, committedStep: step, phase: activity, residentBytes: 1,
+        shardTime: shardTime == 0 ? nil : .microseconds(Int64(shardTime)))
       received(.pulse(ConnectionID(UInt64(connection)), pulse), on: connection)
     case .event(let event): received(event, on: connection)
     case .request(let number, let request): serve(request, number, on: connection)

@@ -8,7 +8,7 @@ extension World {
   func proceed(_ process: WorkerProcess) {
     guard let run = process.run, run.isTraining, !run.isStopped, let step = process.state?.step else { return }
     let milestones = run.plan.milestones
-    let isLeader = run.assignment.rank == 0
+    let isLeader = run.isLeader
     switch run.stage {
     case .checkpoint:
       if isLeader, milestones.wantsCheckpoint(at: Int(step)) {
@@ -33,14 +33,22 @@ extension World {
       process.activity = "idle"
       post(.trained(run.key), to: process)
     case .step:
-      if run.isSavingRequested {
-        if isLeader, !checkpoint(process, isUrgent: true, isFinal: false) { return }
-        process.run?.isStopped = true
-        process.activity = "idle"
-        return
+      guard let stop = run.stop, step >= stop.step else { return beginStep(process) }
+      if stop.saves, isLeader, bug != .pauseWithoutCheckpoint {
+        guard checkpoint(process, isUrgent: true, isFinal: false) else { return }
       }
-      beginStep(process)
+      process.run?.isStopped = true
+      process.activity = stop.saves ? "saving" : "idle"
+      if !stop.saves { return stopped(process) }
+      after(0, .work(process: process.serial, work: process.work, .delivered))
     }
+  }
+
+  /// The training thread leaves its loop where it was told to.
+  func stopped(_ process: WorkerProcess) {
+    guard let run = process.run, let step = process.state?.step else { return }
+    process.activity = "idle"
+    post(.stopped(run.key, step: step), to: process)
   }
 
   private func beginStep(_ process: WorkerProcess) {
@@ -48,7 +56,9 @@ extension World {
     process.activity = "training"
     process.run?.base = state.hash
     let time = run.plan.shardTime * Int64(run.shards.count) * slots[process.slot].slowness
-    after(time + dice.roll(0...(time / 8)), .work(process: process.serial, work: process.work, .computed))
+    let computing = time + dice.roll(0...(time / 8))
+    process.run?.computing = computing
+    after(computing, .work(process: process.serial, work: process.work, .computed))
   }
 
   /// The number of the exchange under way: an odd one for each step, the even one before it for the evaluation that precedes it.
@@ -64,7 +74,7 @@ extension World {
   /// Every member's part has arrived: here the state changes.
   func completed(_ round: WorkerProcess.Round, _ process: WorkerProcess) {
     guard let run = process.run, let state = process.state else { return }
-    let isLeader = run.assignment.rank == 0
+    let isLeader = run.isLeader
     if run.stage == .end {
       if let epoch = run.plan.milestones.evaluation(at: Int(state.step)) {
         process.evaluated.insert(epoch)
@@ -75,6 +85,7 @@ extension World {
     process.state?.step += 1
     process.state?.hash = Reference.next(state.hash, sum: round.sum)
     process.run?.stage = .checkpoint
+    process.shardMicroseconds = process.run?.clock.note(.microseconds(run.computing)) ?? 0
     counts.steps += 1
     judge.committed(process, run, world: self)
     if isLeader, let connection = process.connection {
@@ -86,11 +97,14 @@ extension World {
   }
 
   /// Takes a snapshot and has it delivered; false when it has to be tried again.
-  private func checkpoint(_ process: WorkerProcess, isUrgent: Bool, isFinal: Bool) -> Bool {
+  func checkpoint(_ process: WorkerProcess, isUrgent: Bool, isFinal: Bool) -> Bool {
     guard let run = process.run, let state = process.state else { return true }
     if state.step == run.lastCheckpoint, !isFinal { return true }
     if process.isSnapshotTaken {
-      if isUrgent { after(50_000, .work(process: process.serial, work: process.work, .proceed)) }
+      if isUrgent {
+        process.activity = "saving"
+        after(50_000, .work(process: process.serial, work: process.work, .proceed))
+      }
       return !isUrgent
     }
     process.run?.lastCheckpoint = state.step

@@ -17,10 +17,12 @@ extension World {
     process.lastShards = assignment.peers[assignment.rank].shards
     process.run = WorkerProcess.Run(
       assignment: assignment, plan: jobPlans[index], reference: references[index],
-      peers: assignment.peers.map { Int($0.dataEndpoint) ?? 0 }, shards: shards)
+      peers: assignment.peers.map { Int($0.dataEndpoint) ?? 0 }, shards: shards,
+      clock: ShardClock(shardCount: shards.count))
     process.runBegan = now
     process.rounds = []
     process.fetch = nil
+    process.standby = nil
     settle(process.line.enter(assignment.key), process)
     // The thread may still be leaving what was interrupted.
     after(dice.span(mean: 20_000), .work(process: process.serial, work: process.work, .form))
@@ -44,6 +46,7 @@ extension World {
   func train(_ key: GenerationKey, _ process: WorkerProcess) {
     guard let run = process.run, run.key == key, let state = process.state else { return }
     process.run?.isTraining = true
+    process.shardMicroseconds = 0
     if run.startsFromCheckpoint { process.run?.lastCheckpoint = state.step }
     judge.trains(process, key, from: state.step, world: self)
     if run.assignment.rank == 0 {
@@ -54,8 +57,28 @@ extension World {
 
   func saveAndStop(_ key: GenerationKey, _ process: WorkerProcess) {
     guard process.run?.key == key else { return }
-    process.run?.isSavingRequested = true
+    process.run?.requestStop(at: 0, saves: true)
     after(0, .work(process: process.serial, work: process.work, .saved))
+  }
+
+  /// Gets the data of a job that goes on meanwhile.
+  func standBy(_ order: StandbyOrder, _ process: WorkerProcess) {
+    guard let spec = UInt64(order.spec) else { return }
+    process.work += 1
+    process.fetch = nil
+    if process.state?.job != order.job { process.state = nil }
+    let count = process.dataset == spec ? 0 : jobPlans[Int(spec)].pieceCount
+    process.standby = (order.job, spec, count)
+    process.activity = "loading data"
+    warmUp(process)
+  }
+
+  private func warmUp(_ process: WorkerProcess) {
+    guard let standby = process.standby else { return }
+    if standby.piecesLeft > 0 { return ask(.fetchPiece, process, \.fetch) }
+    process.dataset = standby.spec
+    process.activity = "idle"
+    post(.warmed(job: standby.job), to: process)
   }
 
   func interrupt(_ process: WorkerProcess) {
@@ -74,6 +97,12 @@ extension World {
 
   func drop(_ job: UInt64, _ process: WorkerProcess) {
     settle(process.line.drop(), process)
+    if process.standby?.job == job {
+      process.standby = nil
+      process.work += 1
+      process.fetch = nil
+      process.activity = "idle"
+    }
     guard process.state?.job == job || process.witnessed.job == job else { return }
     process.state = nil
     process.evaluated = []
@@ -83,6 +112,10 @@ extension World {
   // MARK: Tasks
 
   func work(_ work: Work, _ process: WorkerProcess) {
+    if case .piece = work, process.standby?.piecesLeft ?? 0 > 0 {
+      process.standby?.piecesLeft -= 1
+      return warmUp(process)
+    }
     guard let run = process.run else { return }
     switch work {
     case .form: begin(process)
@@ -92,8 +125,13 @@ extension World {
     case .fetchTimeout: if run.target != nil { accuseNobody(process) }
     case .proceed: proceed(process)
     case .computed: computed(process)
+    case .delivered:
+      guard process.line.isEmpty else {
+        return after(20_000, .work(process: process.serial, work: process.work, .delivered))
+      }
+      stopped(process)
     case .saved:
-      if run.isStopped, process.line.isEmpty {
+      if run.isStopped, !run.isLeader || checkpoint(process, isUrgent: true, isFinal: false), process.line.isEmpty {
         post(.saved(run.key), to: process)
       } else {
         after(20_000, .work(process: process.serial, work: process.work, .saved))
@@ -109,7 +147,7 @@ extension World {
       send(.hello(run.key, rank: run.assignment.rank), from: process, to: peer)
     }
     for hello in process.hellos where hello.key == run.key { process.run?.linked |= 1 << UInt64(hello.rank) }
-    process.hellos.removeAll { $0.key <= run.key }
+    process.hellos.removeAll { $0.key.job == run.key.job && $0.key <= run.key }
     after(10_000_000, .work(process: process.serial, work: process.work, .formTimeout))
     formedIfComplete(process)
   }

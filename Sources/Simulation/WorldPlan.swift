@@ -20,6 +20,8 @@ struct WorldPlan {
   var coordinatorRestart: Int64
   /// Whether faults hit machines, links and disks of all kinds, or only kill.
   var hasAllFaults: Bool
+  /// Nothing goes wrong: workers only come and go as people wish.
+  var isCalm: Bool
 
   init(_ dice: inout Dice, hours: Double) {
     slotCount = Int(dice.roll(2...6))
@@ -30,6 +32,7 @@ struct WorldPlan {
     workerRestart = dice.roll(1...6) * 1_000_000
     coordinatorRestart = dice.roll(500...4_000) * 1_000
     hasAllFaults = !dice.chance(perMille: 200)
+    isCalm = dice.chance(perMille: 50)
   }
 }
 
@@ -52,7 +55,7 @@ struct JobPlan {
     let minimum = Int(dice.roll(1...Int64(max(1, min(slotCount - 1, 3)))))
     settings = JobSettings(
       shardCount: shardCount, minimumWorkers: minimum, maximumWorkers: max(minimum, Int(dice.roll(2...8))),
-      joinWindow: .milliseconds(dice.roll(200...2000)), hang: .seconds(10))
+      joinWindow: .milliseconds(dice.roll(200...2000)), hang: .seconds(10), priority: Int(dice.roll(0...2)))
     milestones = Milestones(
       stepsPerEpoch: Int(dice.roll(5...25)), epochs: Int(dice.roll(2...6)),
       checkpointEveryEpochs: Int(dice.roll(0...2)), checkpointEverySteps: Int(dice.roll(0...12)),

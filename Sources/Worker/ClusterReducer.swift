@@ -17,22 +17,29 @@ public final class ClusterReducer: Reducer {
   ///   - plan: what a step reduces, the same on all ranks.
   ///   - ranges: the virtual shards by rank.
   ///   - shardCount: V.
+  ///   - halvesGradients: whether gradients travel as halves.
   /// - Throws: `CommunicationError` `misuse` when ranges and mesh do not belong together.
-  public init(mesh: PeerMesh, plan: ReductionPlan, ranges: [Range<Int>], shardCount: Int) throws {
+  public init(
+    mesh: PeerMesh, plan: ReductionPlan, ranges: [Range<Int>], shardCount: Int, halvesGradients: Bool = false
+  ) throws {
     self.mesh = mesh
     let layout = try ReductionLayout(
-      sumCount: plan.sumCount, buckets: plan.buckets, maximumCount: plan.maximumCount)
-    allReduce = try AllReduce(mesh: mesh, layout: layout, ranges: ranges, shardCount: shardCount)
+      sumCount: plan.sumCount, buckets: plan.buckets, maximumCount: plan.maximumCount,
+      gradientCount: plan.parameterRange.upperBound)
+    let half = HalfFormat(
+      encode: { GradientHalves.encode($0, $1, $2, $3) }, decode: { GradientHalves.decode($0, $1, $2, $3) })
+    allReduce = try AllReduce(
+      mesh: mesh, layout: layout, ranges: ranges, shardCount: shardCount, half: halvesGradients ? half : nil)
   }
 
   /// Opens a step.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float
   ) throws {
     if let failure = mesh.failure { throw failure }
     self.step = step
-    allReduce.begin(step: step, pieces: pieces, result: result, maxima: maxima)
+    allReduce.begin(step: step, pieces: pieces, result: result, maxima: maxima, halfScale: halfScale)
   }
 
   /// Says that a bucket of every piece is final.

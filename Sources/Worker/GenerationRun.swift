@@ -7,7 +7,8 @@ final class GenerationRun: Sendable {
   let assignment: Assignment
   /// Set when the generation is over.
   let interruption = Interruption()
-  private let saving = Atomic(false)
+  private let isStopAsked = Atomic(false)
+  private let stopRequest = Mutex(StopRequest())
   private let training = Atomic(false)
 
   init(_ assignment: Assignment) { self.assignment = assignment }
@@ -17,10 +18,28 @@ final class GenerationRun: Sendable {
   /// The virtual shards of every rank.
   var ranges: [Range<Int>] { assignment.peers.map(\.shards) }
 
-  /// Asks the training loop to save after the step in flight and to stop.
-  func requestSaving() { saving.store(true, ordering: .releasing) }
-  /// Whether the training loop was asked to save and stop.
-  var isSavingRequested: Bool { saving.load(ordering: .acquiring) }
+  /// Where the training loop is to stop.
+  struct StopRequest: Sendable {
+    /// Steps that may be committed before it stops.
+    var step: UInt64 = .max
+    /// Whether rank 0 saves first.
+    var saves = false
+  }
+
+  /// Asks the training loop to stop; of several requests the earliest step counts, and whether any of them saves.
+  func requestStop(at step: UInt64, saves: Bool) {
+    stopRequest.withLock { request in
+      request.step = min(request.step, step)
+      request.saves = request.saves || saves
+    }
+    isStopAsked.store(true, ordering: .releasing)
+  }
+
+  /// What was asked for, when it is due with `step` steps committed.
+  func dueStop(at step: Int) -> StopRequest? {
+    guard isStopAsked.load(ordering: .acquiring) else { return nil }
+    return stopRequest.withLock { UInt64(step) >= $0.step ? $0 : nil }
+  }
 
   /// From now on the state changes.
   func startTraining() { training.store(true, ordering: .releasing) }

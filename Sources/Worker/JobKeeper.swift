@@ -18,9 +18,16 @@ final class JobKeeper {
   ///
   /// - Throws: `WorkerError`, `DataError`, `JobSpecErrors`, `TrainingError`.
   func recall(_ run: GenerationRun) throws -> JobMemory {
-    if let memory, memory.job == run.key.job { return memory }
+    let assignment = run.assignment
+    return try recall(
+      StandbyOrder(job: assignment.key.job, spec: assignment.spec, dataset: assignment.dataset), run.interruption)
+  }
+
+  /// The memory of a job that may be trained later.
+  func recall(_ order: StandbyOrder, _ interruption: Interruption) throws -> JobMemory {
+    if let memory, memory.job == order.job { return memory }
     memory = nil
-    let made = try JobMemory(run.assignment, dataset: try fetch(run))
+    let made = try JobMemory(order, dataset: try fetch(order, interruption))
     memory = made
     return made
   }
@@ -30,17 +37,17 @@ final class JobKeeper {
     if memory?.job == job { memory = nil }
   }
 
-  private func fetch(_ run: GenerationRun) throws -> InMemoryDataset {
-    let directory = run.assignment.dataset
+  private func fetch(_ order: StandbyOrder, _ interruption: Interruption) throws -> InMemoryDataset {
+    let directory = order.dataset
     if let dataset, dataset.directory == directory { return dataset.content }
     dataset = nil
     services.board.activity = .loadingData
     let files = CoordinatorFiles(coordinator: services.coordinator)
     let start = ContinuousClock.now
-    let content = try DatasetFetcher(files: files).fetch(directory, run.interruption)
+    let content = try DatasetFetcher(files: files).fetch(directory, interruption)
     dataset = (directory, content)
     services.log.info(
-      "\(run.key): fetched \(content.train.count) training and \(content.test.count) test images in \(ContinuousClock.now - start)"
+      "job \(order.job): fetched \(content.train.count) training and \(content.test.count) test images in \(ContinuousClock.now - start)"
     )
     return content
   }

@@ -18,6 +18,8 @@ final class JobMemory {
   let plan: JobPlan
   /// The training state, nil until the first synchronization.
   var state: TrainingState?
+  /// Memory for a state, made while this worker stood by, so that joining needs no time for it.
+  var spare: TrainingState?
   /// Where snapshots for checkpoints are taken.
   let snapshots = SnapshotSlot()
   /// Time that steps took, per epoch.
@@ -25,15 +27,15 @@ final class JobMemory {
   /// Results of epochs evaluated here; a new rank 0 tells those that the one before may not have told.
   var results: [Int: EpochMetrics] = [:]
 
-  /// Resolves an assignment's spec against its data set.
+  /// Resolves a job's spec against its data set.
   ///
   /// - Throws: `JobSpecErrors` when this program does not understand the spec, `TrainingError` or `GraphError` when it cannot be run on the data.
-  init(_ assignment: Assignment, dataset: InMemoryDataset) throws {
-    job = assignment.key.job
-    specification = assignment.spec
-    datasetDirectory = assignment.dataset
+  init(_ order: StandbyOrder, dataset: InMemoryDataset) throws {
+    job = order.job
+    specification = order.spec
+    datasetDirectory = order.dataset
     self.dataset = dataset
-    let spec = try JobSpec.parse(assignment.spec, file: "job \(assignment.key.job)")
+    let spec = try JobSpec.parse(order.spec, file: "job \(order.job)")
     plan = try JobPlan(spec: spec, data: JobPlan.DataShape(dataset.manifest))
   }
 }

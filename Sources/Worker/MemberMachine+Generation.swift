@@ -5,11 +5,13 @@ extension MemberMachine {
   mutating func begin(_ next: Assignment, _ now: Duration) -> [MemberEffect] {
     var effects: [MemberEffect] = []
     if let key {
-      if next.key <= key { return stale("begin", next.key) }
+      // Numbers of different jobs say nothing about their order.
+      if next.key.job == key.job, next.key <= key { return stale("begin", next.key) }
       effects.append(.interrupt(reason: "\(key) gives way to \(next.key)"))
       if key.job != next.key.job { effects.append(.drop(job: key.job)) }
     }
     assignment = next
+    standby = nil
     enter(.forming, now)
     effects.append(.log(.info, next.summary))
     effects.append(.form(next))
@@ -40,6 +42,23 @@ extension MemberMachine {
     return [.log(.info, "\(key): training from step \(step)"), .train(key)]
   }
 
+  mutating func stop(_ key: GenerationKey, _ step: UInt64, _ saves: Bool) -> [MemberEffect] {
+    guard key == self.key, phase == .training else { return stale("stop", key) }
+    return [.stop(key, step: step, saves: saves)]
+  }
+
+  mutating func stopped(_ key: GenerationKey, _ step: UInt64, _ now: Duration) -> [MemberEffect] {
+    guard key == self.key, phase == .training else { return stale("stopped", key) }
+    enter(.stopped(step: step), now)
+    return [.log(.info, "\(key): stopped at step \(step), as announced")] + say(.stopped(key, step: step))
+  }
+
+  mutating func standBy(_ order: StandbyOrder) -> [MemberEffect] {
+    guard assignment == nil else { return stale("standby", GenerationKey(job: order.job, generation: 0)) }
+    standby = order.job
+    return [.log(.info, "standing by for job \(order.job)"), .standBy(order)]
+  }
+
   mutating func trained(_ key: GenerationKey, _ now: Duration) -> [MemberEffect] {
     guard key == self.key, phase == .training else { return stale("trained", key) }
     enter(.trained, now)
@@ -47,6 +66,11 @@ extension MemberMachine {
   }
 
   mutating func end(_ key: GenerationKey, _ reason: String, _ jobOver: Bool, _ now: Duration) -> [MemberEffect] {
+    if jobOver, let standby, key.job == standby {
+      self.standby = nil
+      phaseSince = now
+      return [.drop(job: standby), .log(.info, "no longer standing by for job \(standby): \(reason)")]
+    }
     // The end of a job holds for every generation of it that this worker may be in.
     guard let current = self.key, key == current || (jobOver && key.job == current.job && key > current) else {
       return stale("end", key)
@@ -68,7 +92,7 @@ extension MemberMachine {
     switch phase {
     case .forming, .positioned, .synchronizing, .ready, .training: break
     // Members whose work is done close their links; and one loss is enough to end a generation.
-    case .idle, .trained, .interrupted, .peerLost, .failed: return stale("peerLost", key)
+    case .idle, .stopped, .trained, .interrupted, .peerLost, .failed: return stale("peerLost", key)
     }
     let name = assignment.peers.indices.contains(rank) ? assignment.peers[rank].name : "?"
     enter(.peerLost(rank: rank, evidence: evidence), now)

@@ -38,7 +38,7 @@ extension MemberMachine {
       return [.log(.info, "\(name): leaving, nothing to do")] + announce(now)
     }
     // The last holder of the state saves it; the others leave it with their peers.
-    let holdsAlone = assignment.peers.count == 1 && (phase == .training || phase == .trained)
+    let holdsAlone = assignment.peers.count == 1 && holdsState
     guard holdsAlone, link == .welcomed else {
       return [.log(.info, "\(name): leaving \(assignment.key)")] + announce(now)
     }
@@ -46,6 +46,19 @@ extension MemberMachine {
     return [
       .log(.info, "\(name): saving the state of \(assignment.key), then leaving"), .saveAndStop(assignment.key),
     ]
+  }
+
+  /// Drained by a person: as after a signal, and nobody is to start it again.
+  mutating func drained(_ reason: String, _ now: Duration) -> [MemberEffect] {
+    leaveCode = WorkerExit.success
+    return signaled(reason, now)
+  }
+
+  private var holdsState: Bool {
+    switch phase {
+    case .training, .stopped, .trained: true
+    default: false
+    }
   }
 
   mutating func announce(_ now: Duration) -> [MemberEffect] {
@@ -56,7 +69,9 @@ extension MemberMachine {
   }
 
   /// Signaled: 75 asks the scheduler to start this worker again, as there is work left.
-  func exit() -> [MemberEffect] { exit(code: assignment == nil ? WorkerExit.success : WorkerExit.requeue) }
+  func exit() -> [MemberEffect] {
+    exit(code: leaveCode ?? (assignment == nil ? WorkerExit.success : WorkerExit.requeue))
+  }
 
   func exit(code: Int32) -> [MemberEffect] { [.exit(code: code)] }
 
@@ -68,7 +83,9 @@ extension MemberMachine {
       if case .announced(let at) = leaving, now - at >= limits.leaveAnswerTimeout { return exit() }
     }
     if let gone = coordinatorGone(now) { return gone }
-    if limits.once, leaving == nil, link == .welcomed, phase == .idle, now - phaseSince >= limits.onceIdle {
+    if limits.once, leaving == nil, link == .welcomed, phase == .idle, standby == nil,
+      now - phaseSince >= limits.onceIdle
+    {
       leaveReason = "nothing to do"
       leavingSince = now
       return [.log(.info, "nothing to do for \(limits.onceIdle)")] + announce(now)

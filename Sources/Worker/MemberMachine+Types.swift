@@ -18,6 +18,14 @@ public enum MemberEvent: Sendable, Equatable {
   case synchronize(GenerationKey, Synchronization)
   /// Every member is ready.
   case start(GenerationKey)
+  /// The members stop after `step` committed steps, or at once when they are past it.
+  ///
+  /// With `saves`, rank 0 has a checkpoint stored before.
+  case stop(GenerationKey, step: UInt64, saves: Bool)
+  /// A job goes on that this worker is to join: its data is wanted.
+  case standby(StandbyOrder)
+  /// This worker is wanted no longer.
+  case drain(reason: String)
   /// The generation is over, and with `jobOver` the job as well.
   case end(GenerationKey, reason: String, jobOver: Bool)
 
@@ -27,6 +35,10 @@ public enum MemberEvent: Sendable, Equatable {
   case synchronized(GenerationKey, step: UInt64)
   /// Every step is done, and what rank 0 owes the coordinator has been queued.
   case trained(GenerationKey)
+  /// Stopped as ordered; the state after `step` steps is kept.
+  case stopped(GenerationKey, step: UInt64)
+  /// The data of the job that this worker stands by for is in memory, as far as it could be had.
+  case warmed(job: UInt64)
   /// The mesh lost a peer.
   case peerLost(GenerationKey, rank: Int, evidence: String)
   /// The work cannot be done, here or on any other worker.
@@ -40,6 +52,23 @@ public enum MemberEvent: Sendable, Equatable {
   case signal(name: String)
   /// A tenth of a second or so has passed.
   case tick
+}
+
+/// What a worker needs to prepare for a job whose next generation it will join.
+public struct StandbyOrder: Sendable, Hashable {
+  /// Number of the job.
+  public var job: UInt64
+  /// The resolved job spec, YAML.
+  public var spec: String
+  /// Folder of the dataset in the coordinator's files.
+  public var dataset: String
+
+  /// Memberwise.
+  public init(job: UInt64, spec: String, dataset: String) {
+    self.job = job
+    self.spec = spec
+    self.dataset = dataset
+  }
 }
 
 /// Why a job cannot go on.
@@ -73,6 +102,10 @@ public enum MemberMessage: Sendable, Equatable {
   case position(GenerationKey, step: UInt64?)
   /// Ready to train from `step`.
   case ready(GenerationKey, step: UInt64)
+  /// Stopped after `step` committed steps, as ordered.
+  case stopped(GenerationKey, step: UInt64)
+  /// The data of the job is in memory.
+  case standbyReady(job: UInt64)
   /// A peer is gone or silent.
   case peerLost(GenerationKey, rank: Int, evidence: String)
   /// The job cannot be done.
@@ -93,6 +126,10 @@ public enum MemberEffect: Sendable, Equatable {
   case synchronize(GenerationKey, Synchronization)
   /// Train to the end, then report `.trained`.
   case train(GenerationKey)
+  /// Train up to the given step at most, with `saves` have a checkpoint stored, then report `.stopped`.
+  case stop(GenerationKey, step: UInt64, saves: Bool)
+  /// Get the data of a job, then report `.warmed`.
+  case standBy(StandbyOrder)
   /// Finish the step in flight, save a checkpoint, then report `.saved`.
   case saveAndStop(GenerationKey)
   /// Forget state and plan of the job.

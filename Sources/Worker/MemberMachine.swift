@@ -1,6 +1,6 @@
 // What one member does and when: every decision of a worker, as a pure state machine.
 // The shell (WorkerSession) turns sockets, threads, signals and time into events and carries out the effects in order.
-// A job is a chain of generations: forming -> synchronizing -> ready -> training -> trained. Whatever ends a generation (the
+// A job is a chain of generations: forming -> synchronizing -> ready -> training -> trained, or stopped where it was announced. Whatever ends a generation (the
 // coordinator, a lost peer) leads to `interrupted`, where the committed state is kept for the next one.
 import Logging
 
@@ -37,6 +37,7 @@ public struct MemberMachine: Sendable {
     case synchronizing
     case ready(step: UInt64)
     case training
+    case stopped(step: UInt64)
     case trained
     case interrupted
     case peerLost(rank: Int, evidence: String)
@@ -65,6 +66,10 @@ public struct MemberMachine: Sendable {
   var leaving: Leaving?
   var leavingSince: Duration?
   var leaveReason = ""
+  /// What a drained worker exits with, whatever it held.
+  var leaveCode: Int32?
+  /// The job that this idle worker gets ready for.
+  var standby: UInt64?
   var trouble = ""
   var exited = false
   /// Orders and reports of generations that are over, dropped.
@@ -95,6 +100,7 @@ public struct MemberMachine: Sendable {
     switch event {
     case .linkUp, .linkDown, .welcomed, .refused: linkChanged(event, now)
     case .signal(let name): signaled(name, now)
+    case .drain(let reason): drained(reason, now)
     case .leaveAcknowledged: leaving == nil ? [] : exit()
     case .tick: ticked(now)
     case .saved(let key): key == self.key && leaving == .saving ? announce(now) : stale("saved", key)
@@ -103,6 +109,10 @@ public struct MemberMachine: Sendable {
     case .begin(let next): begin(next, now)
     case .synchronize(let key, let target): synchronize(key, target, now)
     case .start(let key): start(key, now)
+    case .stop(let key, let step, let saves): stop(key, step, saves)
+    case .stopped(let key, let step): stopped(key, step, now)
+    case .standby(let order): standBy(order)
+    case .warmed(let job): job == standby ? say(.standbyReady(job: job)) : []
     case .end(let key, let reason, let jobOver): end(key, reason, jobOver, now)
     case .formed(let key, let step): formed(key, step, now)
     case .synchronized(let key, let step): synchronized(key, step, now)
@@ -137,6 +147,7 @@ public struct MemberMachine: Sendable {
     return switch phase {
     case .positioned(let step): [.send(.position(key, step: step))]
     case .ready(let step): [.send(.ready(key, step: step))]
+    case .stopped(let step): [.send(.stopped(key, step: step))]
     case .peerLost(let rank, let evidence): [.send(.peerLost(key, rank: rank, evidence: evidence))]
     case .failed(let failure): [.send(.failed(key, failure))]
     case .idle, .forming, .synchronizing, .training, .trained, .interrupted: []

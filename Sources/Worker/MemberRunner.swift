@@ -2,6 +2,7 @@
 // Tasks of a generation that has been interrupted meanwhile do nothing; the memory of the job stays for the next generation.
 import Communication
 import Foundation
+import Logging
 import Synchronization
 import Training
 
@@ -15,7 +16,9 @@ final class MemberRunner: @unchecked Sendable {
   private let current = Mutex<GenerationRun?>(nil)
   private let keeper: JobKeeper
   private var trainer: Trainer?
+  private var loop: TrainingLoop?
   private var startsFromCheckpoint = false
+  private let warmUp = Mutex<Interruption?>(nil)
 
   /// Starts the thread; it lives as long as the process.
   ///
@@ -37,6 +40,8 @@ final class MemberRunner: @unchecked Sendable {
   /// Connects to the members of a new generation.
   func form(_ assignment: Assignment) {
     let run = GenerationRun(assignment)
+    // Whatever is still missing is fetched again: an answer to the order must not wait for it.
+    warmUp.withLock { $0?.interrupt("the generation begins") }
     current.withLock { $0 = run }
     services.outbox.enter(run.key)
     post(run) { try $0.form(run) }
@@ -54,15 +59,42 @@ final class MemberRunner: @unchecked Sendable {
     post(run) { try $0.train(run) }
   }
 
+  /// Stops at a step that is announced ahead.
+  func stop(_ key: GenerationKey, step: UInt64, saves: Bool) {
+    run(key)?.requestStop(at: step, saves: saves)
+  }
+
+  /// Gets ready for a job that goes on meanwhile.
+  func standBy(_ order: StandbyOrder) {
+    let interruption = Interruption()
+    warmUp.withLock { last in
+      last?.interrupt("standing by for another job")
+      last = interruption
+    }
+    tasks.post { [self] in
+      guard !interruption.isInterrupted else { return }
+      defer { services.board.activity = .idle }
+      do {
+        let memory = try keeper.recall(order, interruption)
+        if memory.state == nil, memory.spare == nil {
+          memory.spare = try TrainingState.initial(plan: memory.plan, initialWeights: nil)
+        }
+      } catch {
+        // The generation meets the same error, and answers for it.
+        if interruption.isInterrupted { return }
+        services.log.warning("job \(order.job): not ready: \(error)")
+      }
+      report(.warmed(job: order.job))
+    }
+  }
+
   /// Saves after the step in flight, and reports when the coordinator has it.
   func saveAndStop(_ key: GenerationKey) {
     guard let run = run(key) else { return }
-    run.requestSaving()
+    run.requestStop(at: 0, saves: true)
     post(run) { runner in
-      while !runner.services.outbox.isEmpty {
-        try run.interruption.check()
-        Thread.sleep(forTimeInterval: 0.02)
-      }
+      try runner.loop?.save()
+      try runner.deliver(run)
       return .saved(key)
     }
   }
@@ -76,9 +108,11 @@ final class MemberRunner: @unchecked Sendable {
 
   /// Forgets the job.
   func drop(job: UInt64) {
+    warmUp.withLock { $0?.interrupt("the job is over") }
     services.outbox.drop()
     tasks.post { [self] in
       trainer = nil
+      loop = nil
       keeper.drop(job: job)
       services.board.committedStep = 0
       services.board.activity = .idle
@@ -106,6 +140,7 @@ final class MemberRunner: @unchecked Sendable {
   private func form(_ run: GenerationRun) throws -> MemberEvent {
     services.board.activity = .synchronizing
     trainer = nil
+    loop = nil
     let state = keeper.state(of: run.key.job)
     services.board.committedStep = state.map { UInt64($0.committedStep) } ?? 0
     try services.mesh.form(MeshMembership(run.assignment), timeout: .seconds(10))
@@ -129,7 +164,20 @@ final class MemberRunner: @unchecked Sendable {
     guard let memory = keeper.memory, let trainer else { return nil }
     run.startTraining()
     let loop = try TrainingLoop(run: run, memory: memory, trainer: trainer, services: services)
-    return try loop.train(startsFromCheckpoint: startsFromCheckpoint) ? .trained(run.key) : nil
+    self.loop = loop
+    if try loop.train(startsFromCheckpoint: startsFromCheckpoint) { return .trained(run.key) }
+    try deliver(run)
+    return .stopped(run.key, step: UInt64(loop.trainer.state.committedStep))
+  }
+
+  /// Waits until the coordinator has everything that was queued for it, when a stop asks for that.
+  private func deliver(_ run: GenerationRun) throws {
+    guard run.dueStop(at: .max)?.saves == true else { return }
+    services.board.activity = .saving
+    while !services.outbox.isEmpty {
+      try run.interruption.check()
+      Thread.sleep(forTimeInterval: 0.005)
+    }
   }
 }
 

@@ -26,6 +26,7 @@ final class ProgressBoard: Sendable {
   private let images = Atomic<UInt64>(0)
   private let nanoseconds = Atomic<UInt64>(0)
   private let waitedNanoseconds = Atomic<UInt64>(0)
+  private let shardTime = Atomic<UInt64>(0)
 
   /// Steps committed to the state held; 0 without a state.
   var committedStep: UInt64 {
@@ -37,6 +38,12 @@ final class ProgressBoard: Sendable {
   var activity: Activity {
     get { Activity(rawValue: doing.load(ordering: .relaxed)) ?? .idle }
     set { doing.store(newValue.rawValue, ordering: .relaxed) }
+  }
+
+  /// Median time of this member's own computation per virtual shard and step; 0 while it is not known.
+  var shardMicroseconds: UInt64 {
+    get { shardTime.load(ordering: .relaxed) }
+    set { shardTime.store(newValue, ordering: .relaxed) }
   }
 
   /// Steps that this process took part in, and the images that it computed for them.

@@ -75,7 +75,8 @@ enum StateTransfer {
   private static func restored(
     _ memory: JobMemory, _ files: (model: ArraySlice<UInt8>, state: ArraySlice<UInt8>), _ step: Int, from origin: String
   ) throws -> TrainingState {
-    let state = try TrainingState.initial(plan: memory.plan, initialWeights: nil)
+    let state = try memory.spare ?? TrainingState.initial(plan: memory.plan, initialWeights: nil)
+    memory.spare = nil
     try state.restore(
       model: try Safetensors.decode(Array(files.model), location: "\(origin), model"),
       state: try Safetensors.decode(Array(files.state), location: "\(origin), state"), step: step)

@@ -18,11 +18,14 @@ extension TrainingLoop {
   /// A regular one is left out when the one before is still being written: the steps are held up for 50 ms at most.
   func checkpoint(_ step: Int, _ kind: CheckpointKind) throws -> CheckpointUpload? {
     if step == lastCheckpoint, kind != .final { return nil }
+    let start = ContinuousClock.now
     guard let snapshot = try snapshot(isUrgent: kind != .regular) else {
       services.log.warning(
         "\(run.key): no checkpoint of step \(step), the one before is still on its way to the coordinator")
       return nil
     }
+    let milliseconds = Int(((ContinuousClock.now - start) / .milliseconds(1)).rounded())
+    services.log.info("\(run.key): checkpoint of step \(step) held the steps up for \(milliseconds) ms")
     lastCheckpoint = step
     let upload = CheckpointUpload(snapshot, memory: memory, isFinal: kind == .final)
     let coordinator = services.coordinator
@@ -38,6 +41,7 @@ extension TrainingLoop {
       try run.interruption.check()
       let patience = Duration.milliseconds(50)
       if let copy = memory.snapshots.take(of: trainer.state, plan: memory.plan, patience: patience) { return copy }
+      if isUrgent { services.board.activity = .saving }
     } while isUrgent
     return nil
   }

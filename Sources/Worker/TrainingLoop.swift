@@ -14,6 +14,7 @@ final class TrainingLoop {
   private let reporter: ProgressReporter
   private let reducer: ClusterReducer
   private let ownImageCount: Int
+  private var shardClock: ShardClock
   var lastCheckpoint: Int?
   private var isLeader: Bool { run.assignment.rank == 0 }
 
@@ -26,14 +27,17 @@ final class TrainingLoop {
     milestones = Milestones(plan.spec, stepsPerEpoch: plan.stepsPerEpoch)
     reporter = ProgressReporter(run: run, plan: plan, tell: services.tell)
     reducer = try ClusterReducer(
-      mesh: services.mesh, plan: plan.reduction, ranges: run.ranges, shardCount: plan.spec.training.virtualShards)
+      mesh: services.mesh, plan: plan.reduction, ranges: run.ranges, shardCount: plan.spec.training.virtualShards,
+      halvesGradients: plan.spec.training.gradients == .fp16)
+    shardClock = ShardClock(shardCount: run.ranges[run.assignment.rank].count)
+    services.board.shardMicroseconds = 0
     ownImageCount = run.ranges[run.assignment.rank].count * plan.spec.training.shardSize
   }
 
   /// Trains to the end.
   ///
   /// - Parameter startsFromCheckpoint: the state came from a checkpoint, which need not be written again.
-  /// - Returns: whether the job's last step is done; false when asked to save and stop.
+  /// - Returns: whether the job's last step is done; false when asked to stop before.
   /// - Throws: what ends the generation for this member. The state is that of the last committed step.
   func train(startsFromCheckpoint: Bool) throws -> Bool {
     let state = trainer.state
@@ -42,8 +46,8 @@ final class TrainingLoop {
     try settle(state.committedStep)
     while !milestones.isEnd(state.committedStep) {
       try run.interruption.check()
-      if run.isSavingRequested {
-        if isLeader { _ = try checkpoint(state.committedStep, .beforeLeaving) }
+      if let stop = run.dueStop(at: state.committedStep) {
+        if stop.saves { try save() }
         return false
       }
       services.board.activity = .training
@@ -54,10 +58,16 @@ final class TrainingLoop {
       memory.clock.note(epoch: report.epoch, time)
       services.board.count(time: time, waited: reducer.waited - waitedBefore)
       services.board.count(step: UInt64(report.step), images: ownImageCount)
+      services.board.shardMicroseconds = shardClock.note(trainer.lastComputeTime)
       if isLeader { reporter.note(report) }
       try settle(report.step)
     }
     return true
+  }
+
+  /// Has the state stored by the coordinator, unless it is there already; only rank 0 does it.
+  func save() throws {
+    if isLeader { _ = try checkpoint(trainer.state.committedStep, .beforeLeaving) }
   }
 
   /// Does what is due with `step` steps committed; all members agree on it.

@@ -16,6 +16,12 @@ extension MemberEvent {
       self = .synchronize(key, try Synchronization(message))
     case .generationStart(let message):
       self = .start(GenerationKey(job: message.job, generation: message.generation))
+    case .generationStop(let message):
+      let key = GenerationKey(job: message.job, generation: message.generation)
+      self = .stop(key, step: message.step, saves: message.saves)
+    case .standby(let message):
+      self = .standby(StandbyOrder(job: message.job, spec: message.spec, dataset: message.dataset))
+    case .drain(let message): self = .drain(reason: message.reason)
     case .generationEnd(let message):
       let key = GenerationKey(job: message.job, generation: message.generation)
       self = .end(key, reason: message.reason, jobOver: message.jobOver)
@@ -96,6 +102,7 @@ extension MemberMessage {
     var committedStep: UInt64
     var phase: String
     var residentByteCount: UInt64
+    var shardMicroseconds: UInt64 = 0
   }
 
   /// The message on the wire.
@@ -113,6 +120,7 @@ extension MemberMessage {
       envelope.heartbeat.committedStep = key == nil ? 0 : context.committedStep
       envelope.heartbeat.phase = context.phase
       envelope.heartbeat.residentBytes = context.residentByteCount
+      envelope.heartbeat.shardMicroseconds = key == nil ? 0 : context.shardMicroseconds
     case .position(let key, let step):
       envelope.memberPosition.job = key.job
       envelope.memberPosition.generation = key.generation
@@ -122,6 +130,11 @@ extension MemberMessage {
       envelope.memberReady.job = key.job
       envelope.memberReady.generation = key.generation
       envelope.memberReady.step = step
+    case .stopped(let key, let step):
+      envelope.memberStopped.job = key.job
+      envelope.memberStopped.generation = key.generation
+      envelope.memberStopped.step = step
+    case .standbyReady(let job): envelope.standbyReady.job = job
     case .peerLost(let key, let rank, let evidence):
       envelope.peerLost.job = key.job
       envelope.peerLost.generation = key.generation

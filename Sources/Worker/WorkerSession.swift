@@ -157,6 +157,10 @@ public final class WorkerSession: Sendable {
       parts.runner.form(assignment)
     case .synchronize(let key, let target): parts.runner.synchronize(key, target)
     case .train(let key): parts.runner.train(key)
+    case .stop(let key, let step, let saves): parts.runner.stop(key, step: step, saves: saves)
+    case .standBy(let order):
+      forwarding.enter(job: order.job)
+      parts.runner.standBy(order)
     case .saveAndStop(let key): parts.runner.saveAndStop(key)
     case .drop(let job):
       forwarding.enter(job: nil)
@@ -171,7 +175,7 @@ public final class WorkerSession: Sendable {
     if activity == .idle, !parts.outbox.isEmpty { activity = .saving }
     return MemberMessage.Context(
       hello: parts.hello, committedStep: board.committedStep, phase: activity.name,
-      residentByteCount: ProcessMemory.resident)
+      residentByteCount: ProcessMemory.resident, shardMicroseconds: board.shardMicroseconds)
   }
 
   /// Asks for an answer, off this thread: no effect may wait.

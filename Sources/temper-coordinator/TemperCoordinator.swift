@@ -59,6 +59,7 @@ struct TemperCoordinator: ParsableCommand {
   }
 
   func run() throws {
+    raiseFileLimit()
     let (level, json) = (logLevel, jsonLogs)
     let logger = Logger(label: "coordinator") { _ in PlainLogHandler(logLevel: level, json: json) }
     let configuration = CoordinatorConfiguration(
@@ -76,6 +77,14 @@ struct TemperCoordinator: ParsableCommand {
       FileHandle.standardError.write(Data("\(error)\n".utf8))
       throw ExitCode(error.exitCode)
     }
+  }
+
+  /// Every worker is an open connection: the usual soft limit of 1,024 files is too few for a large pool.
+  private func raiseFileLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = min(limit.rlim_max, 65_536)
+    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 
   private func stopOnSignals(_ coordinator: CoordinatorService, _ logger: Logger) -> [any DispatchSourceSignal] {

@@ -17,7 +17,10 @@ struct Temper: ParsableCommand {
       CommandGroup(name: "Train here", subcommands: [Run.self, Validate.self, Reference.self]),
       CommandGroup(
         name: "Train on a cluster",
-        subcommands: [Submit.self, Jobs.self, Watch.self, Logs.self, Cancel.self, Workers.self, Doctor.self]),
+        subcommands: [
+          Submit.self, Fork.self, Jobs.self, Watch.self, Wait.self, Logs.self, Pause.self, Resume.self, Cancel.self,
+          Kill.self, Retry.self, Workers.self, Doctor.self,
+        ]),
       CommandGroup(name: "Measure", subcommands: [Bench.self]),
       CommandGroup(name: "Admit machines and people", subcommands: [Keys.self]),
       CommandGroup(name: "Use the result", subcommands: [CheckpointCommand.self, Evaluate.self, ExportCommand.self]),

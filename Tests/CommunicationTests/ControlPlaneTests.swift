@@ -11,7 +11,7 @@ struct ControlPlaneTests {
     case disconnected(PeerIdentity)
   }
 
-  /// A server that answers Watch with WatchEvent, ListJobs with JobList, CancelJob not at all, and records the rest.
+  /// A server that answers Watch with WatchEvent, ListJobs with JobList, ControlJob not at all, and records the rest.
   private func makeServer(_ endpoint: String = "tcp://127.0.0.1:*") throws -> (ControlServer, Recorder<Seen>) {
     let seen = Recorder<Seen>()
     let server = try ControlServer(endpoints: [endpoint], tickInterval: .milliseconds(20), security: .insecure)
@@ -183,7 +183,7 @@ struct ControlPlaneTests {
     }
     defer { client.close() }
     #expect(events.wait { $0 == ["connected"] })
-    // CancelJob is not answered by the first coordinator; the second is asked again and does.
+    // ControlJob is not answered by the first coordinator; the second is asked again and does.
     let answer = Handover<Result<WireEnvelope, any Error>>()
     let thread = OwnerThread()
     thread.start(name: "request") {

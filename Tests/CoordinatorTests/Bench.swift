@@ -16,6 +16,17 @@ struct ScriptedWorker {
   var trainingSince: Instant?
   var lastPulse = Instant(.zero)
   var exitCode: Int32?
+  /// Where it was told to stop.
+  var stop: (step: UInt64, saves: Bool)?
+  var isSavingInVain = false
+  /// Time per shard; decides how long a step takes for everybody when it is set.
+  var shardTime: Duration?
+  /// How long the data takes to arrive when it stands by.
+  var loadTime: Duration = .zero
+  var loading: (job: JobID, until: Instant)?
+  var isDrained = false
+  /// The generation in which it has reported the end.
+  var finished: Stamp?
 }
 
 struct Bench {
@@ -32,6 +43,12 @@ struct Bench {
   var scripted: [ConnectionID: ScriptedWorker] = [:]
   /// Steps after which rank 0 reports the end.
   var finishAt: UInt64 = .max
+  /// Whether the disk takes checkpoints.
+  var storesCheckpoints = true
+  /// Whether checkpoints are read through by themselves, within a tick; else the test answers.
+  var verifiesCheckpoints = false
+  private var unverified: [JobID] = []
+  private var newestStored: [JobID: CheckpointRecord] = [:]
   /// Effects of each decision, checked by `InvariantTests`.
   var decisions: [[Effect]] = []
 
@@ -54,7 +71,9 @@ struct Bench {
         obey(order, connection)
       case .answer(let request, let answer): answers[request] = answer
       case .prepareDataset(let job): preparing.append(job)
-      case .verifyCheckpoints(let job): verifying.append(job)
+      case .verifyCheckpoints(let job):
+        verifying.append(job)
+        if verifiesCheckpoints { unverified.append(job) }
       case .log(_, _, let text): logs.append(text)
       case .changed: break
       }
@@ -68,6 +87,10 @@ struct Bench {
       now = min(now + .milliseconds(50), end)
       for connection in scripted.keys.sorted() { live(connection) }
       deliver()
+      while !unverified.isEmpty {
+        let job = unverified.removeFirst()
+        send(.checkpointsVerified(job, newest: newestStored[job], damaged: []))
+      }
       send(.tick)
       deliver()
     }
@@ -100,9 +123,14 @@ struct Bench {
   }
 
   /// A worker that does what it is told.
-  mutating func start(_ number: UInt64, incarnation: UInt64? = nil) {
-    let introduction = Self.introduction(incarnation ?? number)
-    scripted[ConnectionID(number)] = ScriptedWorker(introduction: introduction, lastPulse: now)
+  mutating func start(
+    _ number: UInt64, incarnation: UInt64? = nil, loadTime: Duration = .zero, stepTime: Duration = .milliseconds(200)
+  ) {
+    var worker = ScriptedWorker(introduction: Self.introduction(incarnation ?? number), lastPulse: now)
+    worker.loadTime = loadTime
+    worker.stepTime = stepTime
+    let introduction = worker.introduction
+    scripted[ConnectionID(number)] = worker
     send(.hello(ConnectionID(number), introduction))
     deliver()
   }
@@ -158,6 +186,8 @@ struct Bench {
     case .begin(let briefing):
       worker.briefing = briefing
       worker.trainingSince = nil
+      worker.stop = nil
+      worker.loading = nil
       if worker.job != briefing.stamp.job { worker.step = nil }
       worker.job = briefing.stamp.job
       said = .position(
@@ -165,12 +195,17 @@ struct Bench {
     case .sync(let stamp, let step, _) where stamp == worker.briefing?.stamp:
       worker.step = step
       said = .ready(connection, stamp, step: step)
+    case .standby(let job, _, _): worker.loading = (job, now + worker.loadTime)
+    case .stop(let stamp, let step, let saves) where stamp == worker.briefing?.stamp: worker.stop = (step, saves)
+    case .drain:
+      worker.isDrained = true
+      said = .leave(connection, reason: "drained")
     case .start(let stamp) where stamp == worker.briefing?.stamp: worker.trainingSince = now
     case .end(let stamp, _, let jobOver) where stamp == worker.briefing?.stamp:
       worker.trainingSince = nil
       worker.briefing = nil
       if jobOver { worker.step = nil }
-    case .sync, .start, .end: break
+    case .sync, .start, .stop, .end: break
     }
     scripted[connection] = worker
     if let said, !worker.hangs { send(said) }
@@ -179,24 +214,72 @@ struct Bench {
   private mutating func live(_ connection: ConnectionID) {
     guard var worker = scripted[connection], !worker.isFrozen else { return }
     var finished: Stamp?
+    if let loading = worker.loading, now >= loading.until {
+      worker.loading = nil
+      scripted[connection] = worker
+      send(.standbyReady(connection, loading.job))
+      worker = scripted[connection] ?? worker
+    }
+    if let stop = worker.stop, let briefing = worker.briefing, let step = worker.step, step >= stop.step,
+      worker.trainingSince != nil, !worker.hangs
+    {
+      worker.trainingSince = nil
+      worker.stop = nil
+      worker.isSavingInVain = stop.saves && briefing.rank == 0 && !storesCheckpoints
+      scripted[connection] = worker
+      if stop.saves, briefing.rank == 0, storesCheckpoints {
+        let name = "step-\(step)"
+        let record = CheckpointRecord(
+          job: briefing.stamp.job, step: step, epoch: 1, generation: briefing.stamp.generation, name: name,
+          isFinal: false)
+        newestStored[record.job] = record
+        send(.checkpointStored(record, pruned: []))
+      }
+      if !stop.saves || briefing.rank != 0 || storesCheckpoints {
+        send(.stopped(connection, briefing.stamp, step: step))
+      }
+      worker = scripted[connection] ?? worker
+    }
     // All members step together: one that hangs or is gone holds up the others.
     if let since = worker.trainingSince, let briefing = worker.briefing, !worker.hangs, everybodySteps(briefing),
-      now - since >= worker.stepTime, let step = worker.step, step < finishAt
+      now - since >= stepTime(briefing, worker), let step = worker.step, step < finishAt
     {
       worker.step = step + 1
       worker.trainingSince = now
-      if step + 1 == finishAt, briefing.rank == 0 { finished = briefing.stamp }
+    }
+    // Also when the generation starts at the last step: whoever was to say so may be gone.
+    if let briefing = worker.briefing, briefing.rank == 0, worker.trainingSince != nil, worker.step == finishAt,
+      worker.finished != briefing.stamp, !worker.hangs
+    {
+      worker.finished = briefing.stamp
+      finished = briefing.stamp
     }
     let isDue = now - worker.lastPulse >= .milliseconds(250)
     if isDue { worker.lastPulse = now }
     scripted[connection] = worker
-    let phase = worker.trainingSince != nil ? "training" : "idle"
+    let isSaving = worker.isSavingInVain
+    let phase = isSaving ? "saving" : worker.trainingSince != nil ? "training" : "idle"
     if isDue {
-      send(.pulse(connection, Pulse(stamp: worker.briefing?.stamp, committedStep: worker.step ?? 0, phase: phase)))
+      send(
+        .pulse(
+          connection,
+          Pulse(
+            stamp: worker.briefing?.stamp, committedStep: worker.step ?? 0, phase: phase, shardTime: worker.shardTime)
+        ))
     }
     if let finished {
       send(.finished(connection, finished, step: finishAt, sha256: "hash", json: "{}"))
     }
+  }
+
+  /// The slowest member sets the pace.
+  private func stepTime(_ briefing: Briefing, _ worker: ScriptedWorker) -> Duration {
+    guard worker.shardTime != nil else { return worker.stepTime }
+    return briefing.members.compactMap { member in
+      scripted.values.first { $0.introduction.worker.incarnation == member.worker.incarnation }?.shardTime.map {
+        $0 * member.shards.count
+      }
+    }.max() ?? worker.stepTime
   }
 
   private func everybodySteps(_ briefing: Briefing) -> Bool {

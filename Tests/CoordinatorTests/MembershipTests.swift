@@ -331,7 +331,7 @@ import Testing
     #expect(bench.board.refusalOfCheckpoint(stamp(1)) == nil)
     bench.kill(2)
     #expect(bench.board.refusalOfCheckpoint(stamp(1)) == "generation 1 is over; the current one is 2")
-    bench.send(.cancel(RequestID(77), job))
+    bench.send(.control(RequestID(77), job, .kill))
     #expect(bench.board.refusalOfCheckpoint(stamp(2)) == "job 1 is cancelled")
     #expect(bench.board.refusalOfCheckpoint(Stamp(job: JobID(5), generation: 1)) == "there is no job 5")
   }

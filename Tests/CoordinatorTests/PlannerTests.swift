@@ -3,6 +3,40 @@ import Communication
 import Coordinator
 import Testing
 
+@Suite struct SpeedPlanTests {
+  @Test(
+    "a machine half as fast gets half the shards",
+    arguments: [
+      (64, [1, 0.5], [43, 21]), (8, [1, 0.5], [6, 2]), (64, [0.5, 1, 1, 1], [10, 18, 18, 18]),
+      (64, [1, 1, 0.25], [28, 28, 8]), (4, [1, 0.01], [3, 1]), (2, [0.001, 1], [1, 1]),
+    ] as [(Int, [Double], [Int])])
+  func proportional(shardCount: Int, speeds: [Double], expected: [Int]) {
+    let counts = ShardPlanner.ranges(shardCount: shardCount, speeds: speeds).map(\.count)
+    func time(_ counts: [Int]) -> Double { zip(counts, speeds).map { Double($0) / $1 }.max() ?? 0 }
+    #expect(time(counts) <= time(expected) * 1.0000001, "\(counts)")
+    #expect(counts.reduce(0, +) == shardCount && counts.allSatisfy { $0 > 0 })
+  }
+
+  @Test("no other assignment of few shards makes a shorter step")
+  func optimal() {
+    let speeds = [1.0, 0.37, 0.62]
+    func time(_ counts: [Int]) -> Double { zip(counts, speeds).map { Double($0) / $1 }.max() ?? 0 }
+    let planned = time(ShardPlanner.ranges(shardCount: 16, speeds: speeds).map(\.count))
+    for first in 1...14 {
+      for second in 1...(15 - first) { #expect(planned <= time([first, second, 16 - first - second]) + 1e-9) }
+    }
+  }
+
+  @Test("speeds come from times per shard: unknown is average, ten per cent is noise")
+  func speeds() {
+    #expect(ShardPlanner.speeds(of: [nil, nil]) == [1, 1])
+    #expect(ShardPlanner.speeds(of: [.milliseconds(10), .milliseconds(20)]) == [100, 50])
+    #expect(ShardPlanner.speeds(of: [.milliseconds(10), .microseconds(10_900)]) == [100, 100])
+    #expect(ShardPlanner.speeds(of: [.milliseconds(10), nil, .milliseconds(20)]) == [100, 75, 50])
+    #expect(ShardPlanner.speeds(of: [.milliseconds(10), .zero]) == [100, 100])
+  }
+}
+
 @Suite struct PlannerTests {
   @Test("shard ranges cover every shard once, in order, and the largest is as small as can be")
   func coverage() {

@@ -129,27 +129,6 @@ import Testing
     #expect(bench.persisted.contains(.result(second, sha256: "hash", json: "{}")))
   }
 
-  @Test("cancelling ends the generation and tells the members that the job is over")
-  func cancel() {
-    var bench = Bench()
-    let job = bench.job()
-    bench.start(1)
-    bench.wait(.seconds(3))
-    bench.send(.cancel(RequestID(50), job))
-    guard case .cancelled(true, _) = bench.answers[RequestID(50)] else {
-      Issue.record("not accepted: \(String(describing: bench.answers[RequestID(50)]))")
-      return
-    }
-    guard case .end(Stamp(job: job, generation: 1), _, jobOver: true) = bench.lastOrder(1) else {
-      Issue.record("the member was told \(String(describing: bench.lastOrder(1)))")
-      return
-    }
-    bench.send(.cancel(RequestID(51), job))
-    #expect(bench.answers[RequestID(51)] == .cancelled(accepted: false, reason: "job 1 is cancelled already"))
-    bench.send(.cancel(RequestID(52), JobID(7)))
-    #expect(bench.answers[RequestID(52)] == .cancelled(accepted: false, reason: "there is no job 7"))
-  }
-
   @Test("a worker of another version is refused with exit code 78")
   func version() {
     var bench = Bench(programVersion: "2.0")

@@ -79,6 +79,36 @@ struct LossAndReductionTests {
     #expect(bits(result) == bits(expected))
   }
 
+  @Test("leaves and nodes are rounded to halves where a piece asks for it", arguments: [1, 16, 17, 130])
+  func combineHalves(n: Int) {
+    var random = Random(29)
+    let values = Buffer(random.floats(12 * n))
+    let pieces = [
+      ShardPiece(firstLocalShard: 0, shardCount: 8, halfScale: 1_024),
+      ShardPiece(firstLocalShard: 8, shardCount: 4, halfScale: 1),
+    ]
+    let result = expectSameBits { kernels, parts in
+      reduce(pieces, n) { pieces, outputs in
+        for part in 0..<parts {
+          kernels.combineShards(values.constant, count: n, pieces: pieces, outputs: outputs, part: part, of: parts)
+        }
+      }
+    }
+    func node(_ piece: ShardPiece, _ shards: Range<Int>, _ i: Int) -> Float {
+      let middle = (shards.lowerBound + shards.upperBound) / 2
+      let sum =
+        shards.count == 1
+        ? values.pointer[shards.lowerBound * n + i]
+        : node(piece, shards.lowerBound..<middle, i) + node(piece, middle..<shards.upperBound, i)
+      return Float(Float16(sum * piece.halfScale)) / piece.halfScale
+    }
+    let expected = pieces.flatMap { piece in
+      let shards = piece.firstLocalShard..<piece.firstLocalShard + piece.shardCount
+      return (0..<n).map { node(piece, shards, $0) }
+    }
+    #expect(bits(result) == bits(expected))
+  }
+
   @Test("the bias gradient sums rows in order, then shards as a tree", arguments: [1, 10, 16, 21])
   func bias(channels: Int) {
     let rows = 7

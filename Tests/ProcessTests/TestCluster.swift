@@ -191,6 +191,15 @@ final class TestCluster {
     return result.job
   }
 
+  /// Asks a job to do something; fails when the coordinator refuses.
+  func control(_ job: UInt64, _ verb: WireJobVerb) throws {
+    var envelope = WireEnvelope()
+    envelope.controlJob.job = job
+    envelope.controlJob.verb = verb
+    let result = try ask(envelope).controlResult
+    guard result.accepted else { throw failure(result.reason) }
+  }
+
   func info(_ job: UInt64) throws -> WireJobInfo {
     var envelope = WireEnvelope()
     envelope.listJobs = WireListJobs()

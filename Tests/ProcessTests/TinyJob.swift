@@ -8,17 +8,21 @@ enum TinyJob {
   static let stepsPerEpoch: UInt64 = 32
 
   /// The result that every test must reach, computed once: one worker, one thread, undisturbed.
-  static let reference = Result {
+  static let reference = Result { try undisturbed(spec()) }
+
+  /// What a job comes to on one worker.
+  static func undisturbed(_ spec: String) throws -> String {
     let cluster = try TestCluster()
     try cluster.startCoordinator()
     try cluster.startWorker("w-1")
-    return try cluster.result(try cluster.submit(spec()))
+    return try cluster.result(try cluster.submit(spec))
   }
 
   static func spec(
     name: String = "tiny", epochs: Int = epochs, startEpoch: Int = startEpoch, trainCount: Int = 1_024,
     testCount: Int = 128,
-    everySteps: Int = 0, minimumWorkers: Int = 1
+    everySteps: Int = 0, minimumWorkers: Int = 1, priority: Int = 0,
+    gradients: String = "fp32"
   ) -> String {
     """
     version: 1
@@ -34,13 +38,14 @@ enum TinyJob {
     training:
       epochs: \(epochs)
       batchSize: 32
+      gradients: \(gradients)
       optimizer: {method: sgd, learningRate: 0.05}
       schedule: {method: cosine, warmupEpochs: 1}
       ema: {decay: 0.99}
     quantization: {startEpoch: \(startEpoch), calibrationBatches: 2}
     checkpoint: {everyEpochs: 1, everySteps: \(everySteps), keep: 3}
     evaluation: {batchSize: 64, everyEpochs: 2}
-    cluster: {joinWindowMilliseconds: 200, minimumWorkers: \(minimumWorkers)}
+    cluster: {joinWindowMilliseconds: 200, minimumWorkers: \(minimumWorkers), priority: \(priority)}
     """
   }
 

@@ -10,10 +10,12 @@ struct PlantedBugTests {
     .meshWithoutFence: ["S4"], .staleQuorum: ["S1", "S2", "S4", "L2"], .doubleCommit: ["S4"],
     .lostWakeUp: ["L1", "L2", "L3"],
     .sendBeforeCommit: ["S5"], .forgetfulStore: ["S5", "S1"], .renameBeforeSync: ["S6"], .pruneTooEarly: ["S6", "S2"],
-    .staleEvidence: ["L3", "L2", "L1"], .statusTimeout: ["L3", "L2", "L1"], .wrongSource: ["S4"], .amnesia: ["S2"],
+    .staleEvidence: ["L3", "L2", "L1"], .statusTimeout: ["L3", "L2", "L1"], .wrongSource: ["S4", "L1"],
+    .amnesia: ["S2"],
     .commitAhead: ["S2"], .checkpointWithoutFence: ["S1"], .keyDropped: ["S5"], .staleShards: ["S4"],
     .finishBeforeCheckpoint: ["S6"], .frozenClock: ["E1"], .restartLoop: ["S2", "L3"],
     .revokedStays: ["K1"],
+    .pauseWithoutCheckpoint: ["S2"], .intentDropped: ["S5"],
   ]
 
   @Test("each planted bug is found within 100 worlds, by the invariant it breaks", arguments: PlantedBug.allCases)

@@ -20,7 +20,7 @@ struct StoreModelTests {
     var generations: [JobID: UInt64] = [:]
     for step in 1...60 as ClosedRange<UInt64> {
       let job = JobID(UInt64(dice.roll(1...3)))
-      switch dice.index(6) {
+      switch dice.index(7) {
       case 0:
         let number = (generations[job] ?? 0) + 1
         generations[job] = number
@@ -33,6 +33,7 @@ struct StoreModelTests {
           job: job, step: UInt64(dice.roll(1...9)), epoch: 1, generation: step, name: "step", isFinal: false)
         decisions.append([.checkpoint(record)])
       case 4: decisions.append([.checkpointRemoved(job, step: UInt64(dice.roll(1...9)))])
+      case 5: decisions.append([.intent(job, [JobIntent.pause, .cancel, nil][dice.index(3)])])
       default: decisions.append([.state(job, .running, reason: "step \(step)"), .dataset(job, "data-\(step)")])
       }
     }

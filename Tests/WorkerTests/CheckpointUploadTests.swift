@@ -69,9 +69,7 @@ struct CheckpointUploadTests {
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let store = try StorePreparation.prepare(try JobSpec.parse(spec, file: "test").data, directory: directory)
     return try JobMemory(
-      Assignment(
-        key: GenerationKey(job: 3, generation: 5), rank: 0, peers: [], spec: spec, dataset: "data/strip"),
-      dataset: try store.load())
+      StandbyOrder(job: 3, spec: spec, dataset: "data/strip"), dataset: try store.load())
   }
 
   private func upload(_ memory: JobMemory, isFinal: Bool = false) throws -> CheckpointUpload {

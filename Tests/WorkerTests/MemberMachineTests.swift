@@ -94,6 +94,18 @@ struct MemberMachineTests {
     #expect(bench.on(.begin(other)).contains(.drop(job: 1)))
   }
 
+  @Test("goes from a job to an earlier one, whatever their generations")
+  func earlierJob() {
+    var bench = MemberBench()
+    bench.welcome()
+    bench.train(assignment(job: 2, generation: 3))
+    let next = assignment(job: 1, generation: 1)
+    #expect(
+      bench.on(.begin(next)) == [
+        .interrupt(reason: "job 2 generation 3 gives way to job 1 generation 1"), .drop(job: 2), .form(next),
+      ])
+  }
+
   @Test("drops and counts whatever belongs to an older generation")
   func staleness() {
     var bench = MemberBench()

@@ -28,8 +28,11 @@ public final class AllReduce {
   ///   - layout: the same on all ranks.
   ///   - ranges: the shards of each rank, contiguous and ascending; a range may be empty.
   ///   - shardCount: a power of two, at most 64.
+  ///   - half: how gradients are converted in steps that send them as halves; nil when no step does.
   /// - Throws: `misuse` when the mesh has no generation or the ranges are no assignment of all shards to its ranks.
-  public init(mesh: PeerMesh, layout: ReductionLayout, ranges: [Range<Int>], shardCount: Int) throws {
+  public init(
+    mesh: PeerMesh, layout: ReductionLayout, ranges: [Range<Int>], shardCount: Int, half: HalfFormat? = nil
+  ) throws {
     guard let membership = mesh.membership, ranges.count == membership.worldSize else {
       throw CommunicationError(
         .misuse, "shard ranges for \(ranges.count) ranks; the mesh has \(mesh.membership?.worldSize ?? 0)")
@@ -43,7 +46,8 @@ public final class AllReduce {
     self.membership = membership
     self.layout = layout
     pieces = ShardTree.pieces(of: ranges[membership.rank], shardCount: shardCount)
-    operation = ReduceOperation(membership: membership, layout: layout, ranges: ranges, shardCount: shardCount)
+    operation = ReduceOperation(
+      membership: membership, layout: layout, ranges: ranges, shardCount: shardCount, half: half)
     local = membership.worldSize == 1 ? TreeSum(pieces: pieces, shardCount: shardCount) : nil
     submitted = [Bool](repeating: false, count: layout.buckets.count)
   }
@@ -55,12 +59,15 @@ public final class AllReduce {
   ///   - pieces: this rank's partial sums, `sumCount` floats for each of `self.pieces`; filled bucket by bucket.
   ///   - result: `sumCount` floats, written between `begin` and `wait`; may be one of `pieces`.
   ///   - maxima: `maximumCount` floats, this rank's on `submitMaxima`, everybody's after `wait`.
+  ///   - halfScale: 0 for floats; otherwise gradients travel as fp16(value * halfScale), the same on all ranks, and `pieces` are
+  ///     rounded so already.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0
   ) {
     precondition(pieces.count == self.pieces.count, "\(pieces.count) buffers for \(self.pieces.count) pieces")
-    start(ReduceBuffers(step: step, pieces: pieces, result: result, maxima: maxima), sums: true)
+    start(
+      ReduceBuffers(step: step, pieces: pieces, result: result, maxima: maxima, halfScale: halfScale), sums: true)
   }
 
   /// Begins an operation on the maxima alone, as the calibration batches of a quantized phase need it.

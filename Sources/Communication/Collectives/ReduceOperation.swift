@@ -8,6 +8,8 @@ struct ReduceBuffers: @unchecked Sendable {  // lent to the mesh thread from beg
   var pieces: [UnsafeMutablePointer<Float>]
   var result: UnsafeMutablePointer<Float>
   var maxima: UnsafeMutablePointer<Float>
+  /// 0 for floats, else the scale of gradients that travel as halves.
+  var halfScale: Float = 0
 }
 
 // @unchecked Sendable because one thread has it at a time: the caller until begin, then the mesh thread.
@@ -37,6 +39,9 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
   /// Held partial sums, by granule and piece.
   private var held: [Frame?]
   private let outgoingMaxima: UnsafeMutablePointer<Float>
+  private let half: HalfFormat?
+  /// What is sent as halves: [own pieces][gradients], then [gradients] of results; made when the first step needs it.
+  private var outgoingHalves: UnsafeMutablePointer<UInt16>?
   private var heldMaxima: [Frame] = []
 
   private var buffers: ReduceBuffers?
@@ -47,7 +52,10 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
   private var granulesLeft = 0
   private var maximaLeft = 0
 
-  init(membership: MeshMembership, layout: ReductionLayout, ranges: [Range<Int>], shardCount: Int) {
+  init(
+    membership: MeshMembership, layout: ReductionLayout, ranges: [Range<Int>], shardCount: Int, half: HalfFormat?
+  ) {
+    self.half = half
     self.membership = membership
     self.layout = layout
     let pieces = ranges.map { ShardTree.pieces(of: $0, shardCount: shardCount) }
@@ -71,7 +79,27 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     heldMaxima.reserveCapacity(membership.worldSize)
   }
 
-  deinit { outgoingMaxima.deallocate() }
+  deinit {
+    outgoingMaxima.deallocate()
+    outgoingHalves?.deallocate()
+  }
+
+  /// How a bucket travels in this step, nil as floats.
+  private func halfFormat(_ bucket: Int, _ buffers: ReduceBuffers) -> HalfFormat? {
+    buffers.halfScale != 0 && layout.buckets[bucket].upperBound <= layout.gradientCount ? half : nil
+  }
+
+  private func elementByteCount(_ bucket: Int) -> Int {
+    guard let buffers else { return 4 }
+    return halfFormat(bucket, buffers) == nil ? 4 : 2
+  }
+
+  /// Memory for what is sent of piece `piece` of this rank, `ownPieces.count` for results, from element `start`.
+  private func outgoing(_ piece: Int, from start: Int) -> UnsafeMutablePointer<UInt16> {
+    let memory = outgoingHalves ?? .allocate(capacity: (ownPieces.count + 1) * layout.gradientCount)
+    outgoingHalves = memory
+    return memory + piece * layout.gradientCount + start
+  }
 
   /// Takes the buffers of a step; called by the caller's thread before it begins the operation.
   func prepare(_ buffers: ReduceBuffers, sums: Bool) {
@@ -116,6 +144,16 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     let worldSize = membership.worldSize
     var header = header(.partial, buffers)
     header.bucket = UInt32(bucket)
+    let halves = halfFormat(bucket, buffers)
+    if let halves, worldSize > 1 {
+      let range = layout.buckets[bucket]
+      for piece in ownPieces.indices {
+        let local = piece - ownPieces.lowerBound
+        halves.encode(
+          buffers.pieces[local] + range.lowerBound, range.count, buffers.halfScale,
+          outgoing(local, from: range.lowerBound))
+      }
+    }
     // Everybody starts with the next rank, so that no owner is flooded by all at once.
     for distance in 1..<max(2, worldSize) where worldSize > 1 {
       let owner = (membership.rank + distance) % worldSize
@@ -123,8 +161,13 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
         for piece in ownPieces {
           header.piece = UInt32(piece)
           header.offset = UInt64(granule.range.lowerBound)
-          let start = buffers.pieces[piece - ownPieces.lowerBound] + granule.range.lowerBound
-          let payload = UnsafeRawBufferPointer(start: start, count: granule.range.count * 4)
+          let local = piece - ownPieces.lowerBound
+          let payload =
+            halves == nil
+            ? UnsafeRawBufferPointer(
+              start: buffers.pieces[local] + granule.range.lowerBound, count: granule.range.count * 4)
+            : UnsafeRawBufferPointer(
+              start: outgoing(local, from: granule.range.lowerBound), count: granule.range.count * 2)
           try engine.send(header, payload: payload, to: owner)
         }
       }
@@ -141,14 +184,23 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     let range = granules[index].range
     let target = buffers.result + range.lowerBound
     let base = index * holders.count
-    sum.sum(count: range.count, into: target) { piece in
+    func operand(_ piece: Int) -> (start: UnsafeRawPointer, isHalf: Bool) {
       if ownPieces.contains(piece) {
-        return UnsafeRawPointer(buffers.pieces[piece - ownPieces.lowerBound] + range.lowerBound)
+        return (UnsafeRawPointer(buffers.pieces[piece - ownPieces.lowerBound] + range.lowerBound), false)
       }
       guard let start = held[base + piece]?.payload.baseAddress else {
         preconditionFailure("piece \(piece) is missing")
       }
-      return start
+      return (start, true)
+    }
+    var payload = UnsafeRawBufferPointer(start: target, count: range.count * 4)
+    if let halves = halfFormat(bucket, buffers) {
+      sum.sumHalves(count: range.count, into: target, scale: buffers.halfScale, format: halves) { operand($0) }
+      let result = outgoing(ownPieces.count, from: range.lowerBound)
+      halves.encode(target, range.count, buffers.halfScale, result)
+      payload = UnsafeRawBufferPointer(start: result, count: range.count * 2)
+    } else {
+      sum.sum(count: range.count, into: target) { operand($0).start }
     }
     for piece in 0..<holders.count {
       if let frame = held[base + piece] { engine.transport.release(frame) }
@@ -159,7 +211,6 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     header.bucket = UInt32(bucket)
     header.offset = UInt64(range.lowerBound)
     for distance in 1..<membership.worldSize {
-      let payload = UnsafeRawBufferPointer(start: target, count: range.count * 4)
       try engine.send(header, payload: payload, to: (membership.rank + distance) % membership.worldSize)
     }
   }
@@ -224,7 +275,9 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     let (quotient, remainder) = (Int(frame.header.offset) - granules[first].range.lowerBound)
       .quotientAndRemainder(dividingBy: Self.granuleCount)
     let index = first + quotient
-    guard remainder == 0, candidates.contains(index), frame.payload.count == granules[index].range.count * 4 else {
+    guard remainder == 0, candidates.contains(index),
+      frame.payload.count == granules[index].range.count * elementByteCount(bucket)
+    else {
       return nil
     }
     return index
@@ -253,7 +306,11 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     else { throw engine.violation(frame, "a result of bucket \(frame.header.bucket) that has no place here") }
     granules[index].missing = 0
     granulesLeft -= 1
-    let target = UnsafeMutableRawPointer(buffers.result + granules[index].range.lowerBound)
-    target.copyMemory(from: source, byteCount: frame.payload.count)
+    let target = buffers.result + granules[index].range.lowerBound
+    if let halves = halfFormat(Int(frame.header.bucket), buffers) {
+      halves.decode(source, granules[index].range.count, buffers.halfScale, target)
+    } else {
+      UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: frame.payload.count)
+    }
   }
 }

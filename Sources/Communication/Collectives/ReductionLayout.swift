@@ -11,6 +11,8 @@ public struct ReductionLayout: Sendable, Hashable {
   public let buckets: [Range<Int>]
   /// Floats in the vector of which the maximum over ranks is taken; at most `maximumLimit`.
   public let maximumCount: Int
+  /// The first floats of the sum vector, which may travel as halves; a bucket does when it lies in them.
+  public let gradientCount: Int
 
   /// The most maxima in a step: they travel in one frame.
   public static let maximumLimit = FrameHeader.maximumPayloadByteCount / 4
@@ -18,7 +20,7 @@ public struct ReductionLayout: Sendable, Hashable {
   /// Checks and makes a layout.
   ///
   /// - Throws: `CommunicationError.Code.misuse` when the buckets do not cover the vector exactly once, or there are too many maxima.
-  public init(sumCount: Int, buckets: [Range<Int>], maximumCount: Int) throws {
+  public init(sumCount: Int, buckets: [Range<Int>], maximumCount: Int, gradientCount: Int = 0) throws {
     var next = 0
     for bucket in buckets.sorted(by: { $0.lowerBound < $1.lowerBound }) where !bucket.isEmpty {
       guard bucket.lowerBound == next else {
@@ -35,6 +37,7 @@ public struct ReductionLayout: Sendable, Hashable {
     self.sumCount = sumCount
     self.buckets = buckets
     self.maximumCount = maximumCount
+    self.gradientCount = gradientCount
   }
 
   /// Joins consecutive segments (a parameter each, say) into buckets of at least `byteCount` bytes, keeping their order.

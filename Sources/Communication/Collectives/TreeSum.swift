@@ -9,6 +9,7 @@ final class TreeSum {
   private let additions: [ShardTree.Addition]
   private let scratch: UnsafeMutablePointer<Float>
   private let sources: UnsafeMutablePointer<UnsafeRawPointer?>
+  private var operandBlocks: UnsafeMutablePointer<Float>?
 
   init(pieces: [TreePiece], shardCount: Int) {
     operandCount = pieces.count
@@ -20,6 +21,7 @@ final class TreeSum {
   deinit {
     scratch.deallocate()
     sources.deallocate()
+    operandBlocks?.deallocate()
   }
 
   /// target[i] = the tree over operand(0)[i], operand(1)[i], ...; FP32, one rounding per node.
@@ -45,6 +47,53 @@ final class TreeSum {
       start += length
     }
   }
+
+  /// As `sum`, with every node rounded to a half; operands that are halves are converted block by block.
+  ///
+  /// - Parameter operand: its memory, and whether it holds halves. Float operands are rounded already.
+  func sumHalves(
+    count: Int, into target: UnsafeMutablePointer<Float>, scale: Float, format: HalfFormat,
+    operand: (Int) -> (start: UnsafeRawPointer, isHalf: Bool)
+  ) {
+    let halves = halfScratch()
+    var start = 0
+    while start < count {
+      let length = min(Self.block, count - start)
+      for index in 0..<operandCount {
+        let (memory, isHalf) = operand(index)
+        let floats = operandScratch(index)
+        if isHalf {
+          format.decode(memory + start * 2, length, scale, floats)
+        } else {
+          UnsafeMutableRawPointer(floats).copyMemory(from: memory + start * 4, byteCount: length * 4)
+        }
+        sources[index] = UnsafeRawPointer(floats)
+      }
+      for (index, addition) in additions.enumerated() {
+        guard let left = sources[addition.left], let right = sources[addition.right] else {
+          preconditionFailure("addition \(index) before its operands")
+        }
+        let output = scratch + index * Self.block
+        Self.add(left, right, into: output, count: length)
+        format.encode(output, length, scale, halves)
+        format.decode(halves, length, scale, output)
+        sources[operandCount + index] = UnsafeRawPointer(output)
+      }
+      if let result = sources[operandCount + additions.count - 1] {
+        UnsafeMutableRawPointer(target + start).copyMemory(from: result, byteCount: length * 4)
+      }
+      start += length
+    }
+  }
+
+  /// Made when the first step with halves is summed: [operands][block] floats, then a block of halves.
+  private func operandScratch(_ index: Int) -> UnsafeMutablePointer<Float> {
+    if operandBlocks == nil { operandBlocks = .allocate(capacity: (operandCount + 1) * Self.block) }
+    guard let operandBlocks else { preconditionFailure("no scratch for operands") }
+    return operandBlocks + index * Self.block
+  }
+
+  private func halfScratch() -> UnsafeMutableRawPointer { UnsafeMutableRawPointer(operandScratch(operandCount)) }
 
   @inline(__always)
   private func source(_ operand: Int, _ start: Int) -> UnsafeRawPointer {

@@ -70,6 +70,64 @@ public nonisolated enum WireStateSource: SwiftProtobuf.Enum, Swift.CaseIterable 
 
 }
 
+public nonisolated enum WireJobVerb: SwiftProtobuf.Enum, Swift.CaseIterable {
+  public typealias RawValue = Int
+  case unspecified // = 0
+
+  /// checkpoint, then give the workers back
+  case pause // = 1
+  case resume // = 2
+
+  /// checkpoint, then end
+  case cancel // = 3
+
+  /// end at once
+  case kill // = 4
+
+  /// a failed or cancelled job goes on from its newest checkpoint
+  case retry // = 5
+  case UNRECOGNIZED(Int)
+
+  public init() {
+    self = .unspecified
+  }
+
+  public init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .pause
+    case 2: self = .resume
+    case 3: self = .cancel
+    case 4: self = .kill
+    case 5: self = .retry
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  public var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .pause: return 1
+    case .resume: return 2
+    case .cancel: return 3
+    case .kill: return 4
+    case .retry: return 5
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  public static let allCases: [WireJobVerb] = [
+    .unspecified,
+    .pause,
+    .resume,
+    .cancel,
+    .kill,
+    .retry,
+  ]
+
+}
+
 public nonisolated struct WireEnvelope: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -202,6 +260,22 @@ public nonisolated struct WireEnvelope: Sendable {
     set {body = .fetchPiece(newValue)}
   }
 
+  public var memberStopped: WireMemberStopped {
+    get {
+      if case .memberStopped(let v)? = body {return v}
+      return WireMemberStopped()
+    }
+    set {body = .memberStopped(newValue)}
+  }
+
+  public var standbyReady: WireStandbyReady {
+    get {
+      if case .standbyReady(let v)? = body {return v}
+      return WireStandbyReady()
+    }
+    set {body = .standbyReady(newValue)}
+  }
+
   /// coordinator -> worker
   public var welcome: WireWelcome {
     get {
@@ -265,6 +339,30 @@ public nonisolated struct WireEnvelope: Sendable {
       return WireAcknowledged()
     }
     set {body = .acknowledged(newValue)}
+  }
+
+  public var generationStop: WireGenerationStop {
+    get {
+      if case .generationStop(let v)? = body {return v}
+      return WireGenerationStop()
+    }
+    set {body = .generationStop(newValue)}
+  }
+
+  public var standby: WireStandby {
+    get {
+      if case .standby(let v)? = body {return v}
+      return WireStandby()
+    }
+    set {body = .standby(newValue)}
+  }
+
+  public var drain: WireDrain {
+    get {
+      if case .drain(let v)? = body {return v}
+      return WireDrain()
+    }
+    set {body = .drain(newValue)}
   }
 
   /// client -> coordinator, and replies
@@ -340,20 +438,20 @@ public nonisolated struct WireEnvelope: Sendable {
     set {body = .fetchLogs(newValue)}
   }
 
-  public var cancelJob: WireCancelJob {
+  public var controlJob: WireControlJob {
     get {
-      if case .cancelJob(let v)? = body {return v}
-      return WireCancelJob()
+      if case .controlJob(let v)? = body {return v}
+      return WireControlJob()
     }
-    set {body = .cancelJob(newValue)}
+    set {body = .controlJob(newValue)}
   }
 
-  public var cancelResult: WireCancelResult {
+  public var controlResult: WireControlResult {
     get {
-      if case .cancelResult(let v)? = body {return v}
-      return WireCancelResult()
+      if case .controlResult(let v)? = body {return v}
+      return WireControlResult()
     }
-    set {body = .cancelResult(newValue)}
+    set {body = .controlResult(newValue)}
   }
 
   public var shutdown: WireShutdown {
@@ -378,6 +476,22 @@ public nonisolated struct WireEnvelope: Sendable {
       return WireCheckpointList()
     }
     set {body = .checkpointList(newValue)}
+  }
+
+  public var drainWorkers: WireDrainWorkers {
+    get {
+      if case .drainWorkers(let v)? = body {return v}
+      return WireDrainWorkers()
+    }
+    set {body = .drainWorkers(newValue)}
+  }
+
+  public var drainResult: WireDrainResult {
+    get {
+      if case .drainResult(let v)? = body {return v}
+      return WireDrainResult()
+    }
+    set {body = .drainResult(newValue)}
   }
 
   public var probeEndpoint: WireProbeEndpoint {
@@ -433,6 +547,8 @@ public nonisolated struct WireEnvelope: Sendable {
     case filePiece(WireFilePiece)
     case checkpointCommit(WireCheckpointCommit)
     case fetchPiece(WireFetchPiece)
+    case memberStopped(WireMemberStopped)
+    case standbyReady(WireStandbyReady)
     /// coordinator -> worker
     case welcome(WireWelcome)
     case refused(WireRefused)
@@ -442,6 +558,9 @@ public nonisolated struct WireEnvelope: Sendable {
     case generationEnd(WireGenerationEnd)
     case checkpointResult(WireCheckpointResult)
     case acknowledged(WireAcknowledged)
+    case generationStop(WireGenerationStop)
+    case standby(WireStandby)
+    case drain(WireDrain)
     /// client -> coordinator, and replies
     case submitJob(WireSubmitJob)
     case submitResult(WireSubmitResult)
@@ -452,11 +571,13 @@ public nonisolated struct WireEnvelope: Sendable {
     case watch(WireWatch)
     case watchEvent(WireWatchEvent)
     case fetchLogs(WireFetchLogs)
-    case cancelJob(WireCancelJob)
-    case cancelResult(WireCancelResult)
+    case controlJob(WireControlJob)
+    case controlResult(WireControlResult)
     case shutdown(WireShutdown)
     case listCheckpoints(WireListCheckpoints)
     case checkpointList(WireCheckpointList)
+    case drainWorkers(WireDrainWorkers)
+    case drainResult(WireDrainResult)
     case probeEndpoint(WireProbeEndpoint)
     case probeResult(WireProbeResult)
     /// a machine without a key, which holds a one-time token
@@ -560,6 +681,9 @@ public nonisolated struct WireHeartbeat: Sendable {
   public var phase: String = String()
 
   public var residentBytes: UInt64 = 0
+
+  /// median time of its own computation per virtual shard and step, 0 when not known
+  public var shardMicroseconds: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -750,6 +874,84 @@ public nonisolated struct WireGenerationEnd: Sendable {
 
   /// finished, failed or cancelled: the worker drops its state
   public var jobOver: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Announces the end of a generation ahead: members commit steps up to `step` (at once when they are past it), then stop and
+/// keep their state. With `saves`, rank 0 has a checkpoint of its last step stored before it says that it has stopped.
+public nonisolated struct WireGenerationStop: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var job: UInt64 = 0
+
+  public var generation: UInt64 = 0
+
+  public var step: UInt64 = 0
+
+  public var saves: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireMemberStopped: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var job: UInt64 = 0
+
+  public var generation: UInt64 = 0
+
+  public var step: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// To an idle worker that is to join a job whose members go on meanwhile: fetch the data set now.
+public nonisolated struct WireStandby: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var job: UInt64 = 0
+
+  public var spec: String = String()
+
+  public var dataset: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireStandbyReady: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var job: UInt64 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// The worker is wanted no longer: it hands over what it holds, leaves and exits with 0.
+public nonisolated struct WireDrain: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var reason: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1030,6 +1232,9 @@ public nonisolated struct WireSubmitJob: Sendable {
   /// absolute path, readable by the coordinator; empty for random
   public var initialWeights: String = String()
 
+  /// absolute path of a checkpoint that the job goes on from (a fork); empty for none
+  public var checkpoint: String = String()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -1076,7 +1281,7 @@ public nonisolated struct WireJobInfo: @unchecked Sendable {
     set {_uniqueStorage()._name = newValue}
   }
 
-  /// queued, preparing, running, finished, failed, cancelled
+  /// queued, preparing, running, paused, finished, failed, cancelled
   public var state: String {
     get {_storage._state}
     set {_uniqueStorage()._state = newValue}
@@ -1136,6 +1341,11 @@ public nonisolated struct WireJobInfo: @unchecked Sendable {
   public var epochs: [WireEpochResult] {
     get {_storage._epochs}
     set {_uniqueStorage()._epochs = newValue}
+  }
+
+  public var priority: Int32 {
+    get {_storage._priority}
+    set {_uniqueStorage()._priority = newValue}
   }
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -1276,26 +1486,55 @@ public nonisolated struct WireFetchLogs: Sendable {
   public init() {}
 }
 
-public nonisolated struct WireCancelJob: Sendable {
+public nonisolated struct WireControlJob: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   public var job: UInt64 = 0
 
+  public var verb: WireJobVerb = .unspecified
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
 
-public nonisolated struct WireCancelResult: Sendable {
+public nonisolated struct WireControlResult: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   public var accepted: Bool = false
 
+  /// what happens now, or why nothing does
   public var reason: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Every worker of this name, or the one of this number.
+public nonisolated struct WireDrainWorkers: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var name: String = String()
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+public nonisolated struct WireDrainResult: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// those that were told to leave
+  public var workers: [String] = []
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1419,9 +1658,13 @@ nonisolated extension WireStateSource: SwiftProtobuf._ProtoNameProviding {
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_SOURCE_UNSPECIFIED\0\u{1}STATE_SOURCE_INITIALIZE\0\u{1}STATE_SOURCE_CHECKPOINT\0\u{1}STATE_SOURCE_PEER\0")
 }
 
+nonisolated extension WireJobVerb: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0JOB_VERB_UNSPECIFIED\0\u{1}JOB_VERB_PAUSE\0\u{1}JOB_VERB_RESUME\0\u{1}JOB_VERB_CANCEL\0\u{1}JOB_VERB_KILL\0\u{1}JOB_VERB_RETRY\0")
+}
+
 nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Envelope"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{4}\u{9}worker_hello\0\u{1}heartbeat\0\u{3}member_position\0\u{3}member_ready\0\u{3}peer_lost\0\u{3}step_progress\0\u{3}epoch_result\0\u{1}leave\0\u{3}job_finished\0\u{3}job_failed\0\u{3}log_lines\0\u{3}checkpoint_begin\0\u{3}file_piece\0\u{3}checkpoint_commit\0\u{3}fetch_piece\0\u{2}\u{10}welcome\0\u{1}refused\0\u{3}generation_begin\0\u{3}generation_sync\0\u{3}generation_start\0\u{3}generation_end\0\u{3}checkpoint_result\0\u{1}acknowledged\0\u{4}\u{d}submit_job\0\u{3}submit_result\0\u{3}list_jobs\0\u{3}job_list\0\u{3}list_workers\0\u{3}worker_list\0\u{1}watch\0\u{3}watch_event\0\u{3}fetch_logs\0\u{3}cancel_job\0\u{3}cancel_result\0\u{1}shutdown\0\u{3}list_checkpoints\0\u{3}checkpoint_list\0\u{2}\u{11}enroll\0\u{1}enrolled\0\u{4}\u{9}probe_endpoint\0\u{3}probe_result\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{4}\u{9}worker_hello\0\u{1}heartbeat\0\u{3}member_position\0\u{3}member_ready\0\u{3}peer_lost\0\u{3}step_progress\0\u{3}epoch_result\0\u{1}leave\0\u{3}job_finished\0\u{3}job_failed\0\u{3}log_lines\0\u{3}checkpoint_begin\0\u{3}file_piece\0\u{3}checkpoint_commit\0\u{3}fetch_piece\0\u{3}member_stopped\0\u{3}standby_ready\0\u{2}\u{e}welcome\0\u{1}refused\0\u{3}generation_begin\0\u{3}generation_sync\0\u{3}generation_start\0\u{3}generation_end\0\u{3}checkpoint_result\0\u{1}acknowledged\0\u{3}generation_stop\0\u{1}standby\0\u{1}drain\0\u{4}\u{a}submit_job\0\u{3}submit_result\0\u{3}list_jobs\0\u{3}job_list\0\u{3}list_workers\0\u{3}worker_list\0\u{1}watch\0\u{3}watch_event\0\u{3}fetch_logs\0\u{3}control_job\0\u{3}control_result\0\u{1}shutdown\0\u{3}list_checkpoints\0\u{3}checkpoint_list\0\u{3}drain_workers\0\u{3}drain_result\0\u{2}\u{f}enroll\0\u{1}enrolled\0\u{4}\u{9}probe_endpoint\0\u{3}probe_result\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1625,6 +1868,32 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
           self.body = .fetchPiece(v)
         }
       }()
+      case 25: try {
+        var v: WireMemberStopped?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .memberStopped(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .memberStopped(v)
+        }
+      }()
+      case 26: try {
+        var v: WireStandbyReady?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .standbyReady(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .standbyReady(v)
+        }
+      }()
       case 40: try {
         var v: WireWelcome?
         var hadOneofValue = false
@@ -1727,6 +1996,45 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.body = .acknowledged(v)
+        }
+      }()
+      case 48: try {
+        var v: WireGenerationStop?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .generationStop(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .generationStop(v)
+        }
+      }()
+      case 49: try {
+        var v: WireStandby?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .standby(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .standby(v)
+        }
+      }()
+      case 50: try {
+        var v: WireDrain?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .drain(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .drain(v)
         }
       }()
       case 60: try {
@@ -1847,29 +2155,29 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
         }
       }()
       case 69: try {
-        var v: WireCancelJob?
+        var v: WireControlJob?
         var hadOneofValue = false
         if let current = self.body {
           hadOneofValue = true
-          if case .cancelJob(let m) = current {v = m}
+          if case .controlJob(let m) = current {v = m}
         }
         try decoder.decodeSingularMessageField(value: &v)
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.body = .cancelJob(v)
+          self.body = .controlJob(v)
         }
       }()
       case 70: try {
-        var v: WireCancelResult?
+        var v: WireControlResult?
         var hadOneofValue = false
         if let current = self.body {
           hadOneofValue = true
-          if case .cancelResult(let m) = current {v = m}
+          if case .controlResult(let m) = current {v = m}
         }
         try decoder.decodeSingularMessageField(value: &v)
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.body = .cancelResult(v)
+          self.body = .controlResult(v)
         }
       }()
       case 71: try {
@@ -1909,6 +2217,32 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
         if let v = v {
           if hadOneofValue {try decoder.handleConflictingOneOf()}
           self.body = .checkpointList(v)
+        }
+      }()
+      case 74: try {
+        var v: WireDrainWorkers?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .drainWorkers(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .drainWorkers(v)
+        }
+      }()
+      case 75: try {
+        var v: WireDrainResult?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .drainResult(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .drainResult(v)
         }
       }()
       case 90: try {
@@ -2037,6 +2371,14 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
       guard case .fetchPiece(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
     }()
+    case .memberStopped?: try {
+      guard case .memberStopped(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 25)
+    }()
+    case .standbyReady?: try {
+      guard case .standbyReady(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 26)
+    }()
     case .welcome?: try {
       guard case .welcome(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 40)
@@ -2068,6 +2410,18 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .acknowledged?: try {
       guard case .acknowledged(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 47)
+    }()
+    case .generationStop?: try {
+      guard case .generationStop(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 48)
+    }()
+    case .standby?: try {
+      guard case .standby(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 49)
+    }()
+    case .drain?: try {
+      guard case .drain(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 50)
     }()
     case .submitJob?: try {
       guard case .submitJob(let v)? = self.body else { preconditionFailure() }
@@ -2105,12 +2459,12 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
       guard case .fetchLogs(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 68)
     }()
-    case .cancelJob?: try {
-      guard case .cancelJob(let v)? = self.body else { preconditionFailure() }
+    case .controlJob?: try {
+      guard case .controlJob(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 69)
     }()
-    case .cancelResult?: try {
-      guard case .cancelResult(let v)? = self.body else { preconditionFailure() }
+    case .controlResult?: try {
+      guard case .controlResult(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 70)
     }()
     case .shutdown?: try {
@@ -2124,6 +2478,14 @@ nonisolated extension WireEnvelope: SwiftProtobuf.Message, SwiftProtobuf._Messag
     case .checkpointList?: try {
       guard case .checkpointList(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 73)
+    }()
+    case .drainWorkers?: try {
+      guard case .drainWorkers(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 74)
+    }()
+    case .drainResult?: try {
+      guard case .drainResult(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 75)
     }()
     case .enroll?: try {
       guard case .enroll(let v)? = self.body else { preconditionFailure() }
@@ -2326,7 +2688,7 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Heartbeat"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{3}committed_step\0\u{1}phase\0\u{3}resident_bytes\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{3}committed_step\0\u{1}phase\0\u{3}resident_bytes\0\u{3}shard_microseconds\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2339,6 +2701,7 @@ nonisolated extension WireHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.committedStep) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.phase) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.residentBytes) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.shardMicroseconds) }()
       default: break
       }
     }
@@ -2360,6 +2723,9 @@ nonisolated extension WireHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if self.residentBytes != 0 {
       try visitor.visitSingularUInt64Field(value: self.residentBytes, fieldNumber: 5)
     }
+    if self.shardMicroseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.shardMicroseconds, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2369,6 +2735,7 @@ nonisolated extension WireHeartbeat: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.committedStep != rhs.committedStep {return false}
     if lhs.phase != rhs.phase {return false}
     if lhs.residentBytes != rhs.residentBytes {return false}
+    if lhs.shardMicroseconds != rhs.shardMicroseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2793,6 +3160,191 @@ nonisolated extension WireGenerationEnd: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.generation != rhs.generation {return false}
     if lhs.reason != rhs.reason {return false}
     if lhs.jobOver != rhs.jobOver {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireGenerationStop: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".GenerationStop"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{1}step\0\u{1}saves\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.generation) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.step) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.saves) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.job != 0 {
+      try visitor.visitSingularUInt64Field(value: self.job, fieldNumber: 1)
+    }
+    if self.generation != 0 {
+      try visitor.visitSingularUInt64Field(value: self.generation, fieldNumber: 2)
+    }
+    if self.step != 0 {
+      try visitor.visitSingularUInt64Field(value: self.step, fieldNumber: 3)
+    }
+    if self.saves != false {
+      try visitor.visitSingularBoolField(value: self.saves, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireGenerationStop, rhs: WireGenerationStop) -> Bool {
+    if lhs.job != rhs.job {return false}
+    if lhs.generation != rhs.generation {return false}
+    if lhs.step != rhs.step {return false}
+    if lhs.saves != rhs.saves {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMemberStopped: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".MemberStopped"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}generation\0\u{1}step\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.generation) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.step) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.job != 0 {
+      try visitor.visitSingularUInt64Field(value: self.job, fieldNumber: 1)
+    }
+    if self.generation != 0 {
+      try visitor.visitSingularUInt64Field(value: self.generation, fieldNumber: 2)
+    }
+    if self.step != 0 {
+      try visitor.visitSingularUInt64Field(value: self.step, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireMemberStopped, rhs: WireMemberStopped) -> Bool {
+    if lhs.job != rhs.job {return false}
+    if lhs.generation != rhs.generation {return false}
+    if lhs.step != rhs.step {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireStandby: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Standby"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}spec\0\u{1}dataset\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.spec) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.dataset) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.job != 0 {
+      try visitor.visitSingularUInt64Field(value: self.job, fieldNumber: 1)
+    }
+    if !self.spec.isEmpty {
+      try visitor.visitSingularStringField(value: self.spec, fieldNumber: 2)
+    }
+    if !self.dataset.isEmpty {
+      try visitor.visitSingularStringField(value: self.dataset, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireStandby, rhs: WireStandby) -> Bool {
+    if lhs.job != rhs.job {return false}
+    if lhs.spec != rhs.spec {return false}
+    if lhs.dataset != rhs.dataset {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireStandbyReady: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".StandbyReady"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.job != 0 {
+      try visitor.visitSingularUInt64Field(value: self.job, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireStandbyReady, rhs: WireStandbyReady) -> Bool {
+    if lhs.job != rhs.job {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDrain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Drain"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reason\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireDrain, rhs: WireDrain) -> Bool {
+    if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3429,7 +3981,7 @@ nonisolated extension WireAcknowledged: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireSubmitJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".SubmitJob"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}spec\0\u{3}idempotency_key\0\u{3}initial_weights\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}spec\0\u{3}idempotency_key\0\u{3}initial_weights\0\u{1}checkpoint\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3440,6 +3992,7 @@ nonisolated extension WireSubmitJob: SwiftProtobuf.Message, SwiftProtobuf._Messa
       case 1: try { try decoder.decodeSingularStringField(value: &self.spec) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.idempotencyKey) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.initialWeights) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.checkpoint) }()
       default: break
       }
     }
@@ -3455,6 +4008,9 @@ nonisolated extension WireSubmitJob: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if !self.initialWeights.isEmpty {
       try visitor.visitSingularStringField(value: self.initialWeights, fieldNumber: 3)
     }
+    if !self.checkpoint.isEmpty {
+      try visitor.visitSingularStringField(value: self.checkpoint, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3462,6 +4018,7 @@ nonisolated extension WireSubmitJob: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if lhs.spec != rhs.spec {return false}
     if lhs.idempotencyKey != rhs.idempotencyKey {return false}
     if lhs.initialWeights != rhs.initialWeights {return false}
+    if lhs.checkpoint != rhs.checkpoint {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3528,7 +4085,7 @@ nonisolated extension WireListJobs: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireJobInfo: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".JobInfo"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}name\0\u{1}state\0\u{1}reason\0\u{1}generation\0\u{1}workers\0\u{1}progress\0\u{3}submitted_unix_seconds\0\u{3}ended_unix_seconds\0\u{1}directory\0\u{1}sha256\0\u{1}spec\0\u{1}epochs\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}name\0\u{1}state\0\u{1}reason\0\u{1}generation\0\u{1}workers\0\u{1}progress\0\u{3}submitted_unix_seconds\0\u{3}ended_unix_seconds\0\u{1}directory\0\u{1}sha256\0\u{1}spec\0\u{1}epochs\0\u{1}priority\0")
 
   fileprivate class _StorageClass {
     var _job: UInt64 = 0
@@ -3544,6 +4101,7 @@ nonisolated extension WireJobInfo: SwiftProtobuf.Message, SwiftProtobuf._Message
     var _sha256: String = String()
     var _spec: String = String()
     var _epochs: [WireEpochResult] = []
+    var _priority: Int32 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3567,6 +4125,7 @@ nonisolated extension WireJobInfo: SwiftProtobuf.Message, SwiftProtobuf._Message
       _sha256 = source._sha256
       _spec = source._spec
       _epochs = source._epochs
+      _priority = source._priority
     }
   }
 
@@ -3598,6 +4157,7 @@ nonisolated extension WireJobInfo: SwiftProtobuf.Message, SwiftProtobuf._Message
         case 11: try { try decoder.decodeSingularStringField(value: &_storage._sha256) }()
         case 12: try { try decoder.decodeSingularStringField(value: &_storage._spec) }()
         case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._epochs) }()
+        case 14: try { try decoder.decodeSingularInt32Field(value: &_storage._priority) }()
         default: break
         }
       }
@@ -3649,6 +4209,9 @@ nonisolated extension WireJobInfo: SwiftProtobuf.Message, SwiftProtobuf._Message
       if !_storage._epochs.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._epochs, fieldNumber: 13)
       }
+      if _storage._priority != 0 {
+        try visitor.visitSingularInt32Field(value: _storage._priority, fieldNumber: 14)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3671,6 +4234,7 @@ nonisolated extension WireJobInfo: SwiftProtobuf.Message, SwiftProtobuf._Message
         if _storage._sha256 != rhs_storage._sha256 {return false}
         if _storage._spec != rhs_storage._spec {return false}
         if _storage._epochs != rhs_storage._epochs {return false}
+        if _storage._priority != rhs_storage._priority {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3962,9 +4526,9 @@ nonisolated extension WireFetchLogs: SwiftProtobuf.Message, SwiftProtobuf._Messa
   }
 }
 
-nonisolated extension WireCancelJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".CancelJob"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0")
+nonisolated extension WireControlJob: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ControlJob"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}verb\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3973,6 +4537,7 @@ nonisolated extension WireCancelJob: SwiftProtobuf.Message, SwiftProtobuf._Messa
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
+      case 2: try { try decoder.decodeSingularEnumField(value: &self.verb) }()
       default: break
       }
     }
@@ -3982,18 +4547,22 @@ nonisolated extension WireCancelJob: SwiftProtobuf.Message, SwiftProtobuf._Messa
     if self.job != 0 {
       try visitor.visitSingularUInt64Field(value: self.job, fieldNumber: 1)
     }
+    if self.verb != .unspecified {
+      try visitor.visitSingularEnumField(value: self.verb, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: WireCancelJob, rhs: WireCancelJob) -> Bool {
+  public static func ==(lhs: WireControlJob, rhs: WireControlJob) -> Bool {
     if lhs.job != rhs.job {return false}
+    if lhs.verb != rhs.verb {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension WireCancelResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".CancelResult"
+nonisolated extension WireControlResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ControlResult"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}reason\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
@@ -4019,9 +4588,69 @@ nonisolated extension WireCancelResult: SwiftProtobuf.Message, SwiftProtobuf._Me
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: WireCancelResult, rhs: WireCancelResult) -> Bool {
+  public static func ==(lhs: WireControlResult, rhs: WireControlResult) -> Bool {
     if lhs.accepted != rhs.accepted {return false}
     if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDrainWorkers: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".DrainWorkers"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireDrainWorkers, rhs: WireDrainWorkers) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDrainResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".DrainResult"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}workers\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.workers) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.workers.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.workers, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: WireDrainResult, rhs: WireDrainResult) -> Bool {
+    if lhs.workers != rhs.workers {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

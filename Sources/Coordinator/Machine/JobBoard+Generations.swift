@@ -4,7 +4,11 @@ import RunStore
 extension JobBoard {
   mutating func begin(_ id: JobID, with chosen: [WorkerID], at now: Instant) {
     guard var job = jobs[id] else { return }
-    let ranges = ShardPlanner.ranges(shardCount: job.settings.shardCount, workerCount: chosen.count)
+    let ranges = ShardPlanner.ranges(
+      shardCount: job.settings.shardCount, speeds: ShardPlanner.speeds(of: chosen.map { job.shardTimes[$0] }))
+    job.shardTimes = job.shardTimes.filter { chosen.contains($0.key) }
+    if Set(chosen) != job.lastMembers { job.replanning.reset() }
+    job.lastMembers = Set(chosen)
     let record = GenerationRecord(
       job: id, number: job.record.generation + 1,
       members: zip(chosen, ranges).map { MemberRecord(worker: $0, shards: $1) })
@@ -92,7 +96,13 @@ extension JobBoard {
       membership.enter(.training, at: now)
       persist(.generationStarted(stamp.job, stamp.generation))
       for member in membership.members { send(.start(stamp), to: member.worker) }
-      log(stamp.job, .info, "generation \(stamp.generation): starts at step \(step)")
+      var pause = ""
+      if let heldUp = jobs[stamp.job]?.heldUp {
+        let milliseconds = ((now - heldUp.since) / .milliseconds(1)).rounded()
+        pause = ", \(Int(milliseconds)) ms after the last step of generation \(heldUp.generation)"
+      }
+      jobs[stamp.job]?.heldUp = nil
+      log(stamp.job, .info, "generation \(stamp.generation): starts at step \(step)\(pause)")
     }
     jobs[stamp.job]?.stage = .generation(membership)
   }
@@ -150,15 +160,23 @@ extension JobBoard {
 
   /// Ends the current generation and tells its members, who keep their state and wait for the next.
   ///
-  /// - Parameter counts: whether the job pays for the restart. It does for what may be its own fault or may repeat
-  ///   itself, not for workers that come and go as they please.
-  mutating func endGeneration(_ id: JobID, reason: String, counts: Bool, at now: Instant) {
+  /// - Parameters:
+  ///   - counts: whether the job pays for the restart. It does for what may be its own fault or may repeat
+  ///     itself, not for workers that come and go as they please.
+  ///   - keep: members that stay, from rank 0; the others drop their state and are free for other jobs.
+  mutating func endGeneration(_ id: JobID, reason: String, counts: Bool, keep: Int = .max, at now: Instant) {
     guard case .generation(let membership) = jobs[id]?.stage, var job = jobs[id] else { return }
-    let survivors = membership.members.map(\.worker).filter { workers[$0]?.status == .assigned(id) }
+    let present = membership.members.map(\.worker).filter { workers[$0]?.status == .assigned(id) }
+    let survivors = Array(present.prefix(keep))
+    for worker in present.dropFirst(keep) {
+      workers[worker]?.status = .idle(since: now)
+      send(.end(membership.stamp, reason: reason, jobOver: true), to: worker)
+    }
     persist(.generationEnded(id, membership.stamp.generation, reason: reason))
     log(id, counts ? .warning : .info, "generation \(membership.stamp.generation) ends: \(reason)")
     for worker in survivors { send(.end(membership.stamp, reason: reason, jobOver: false), to: worker) }
     let delay = counts ? job.budget.pay() : .zero
+    job.heldUp = job.heldUp ?? (now, membership.stamp.generation)
     job.stage = .waiting(
       Job.Interlude(survivors: survivors, notBefore: delay.map { now + $0 }, cause: reason))
     jobs[id] = job

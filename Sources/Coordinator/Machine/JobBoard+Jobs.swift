@@ -2,7 +2,9 @@
 import RunStore
 
 extension JobBoard {
-  mutating func submit(_ request: RequestID, _ submitted: JobRecord, _ settings: JobSettings) {
+  mutating func submit(
+    _ request: RequestID, _ submitted: JobRecord, _ settings: JobSettings, _ checkpoint: CheckpointRecord?
+  ) {
     let key = submitted.idempotencyKey
     if !key.isEmpty, let known = jobs.values.first(where: { $0.record.idempotencyKey == key }) {
       emit(.answer(request, .submitted(known.record.id, existed: true)))
@@ -15,6 +17,11 @@ extension JobBoard {
     jobs[record.id] = Job(record: record, settings: settings, stage: .preparing("waits for its data set"))
     openJobs.append(record.id)
     log(record.id, .info, "submitted as '\(record.name)'")
+    if var checkpoint {
+      checkpoint.job = record.id
+      checkpointStored(checkpoint, pruned: [])
+      jobs[record.id]?.committedStep = checkpoint.step
+    }
     emit(.prepareDataset(record.id))
     emit(.answer(request, .submitted(record.id, existed: false)))
   }
@@ -60,20 +67,6 @@ extension JobBoard {
     conclude(stamp.job, .failed, reason: "rank \(rank): \(message)\(advice)", at: now)
   }
 
-  mutating func cancel(_ request: RequestID, _ id: JobID, at now: Instant) {
-    guard let job = jobs[id] else {
-      emit(.answer(request, .cancelled(accepted: false, reason: "there is no \(id)")))
-      return
-    }
-    guard !job.record.state.isOver else {
-      emit(.answer(request, .cancelled(accepted: false, reason: "\(id) is \(job.record.state.rawValue) already")))
-      return
-    }
-    let reason = "cancelled at step \(job.committedStep)"
-    conclude(id, .cancelled, reason: reason, at: now)
-    emit(.answer(request, .cancelled(accepted: true, reason: reason)))
-  }
-
   mutating func checkpointStored(_ record: CheckpointRecord, pruned: [UInt64]) {
     guard var job = jobs[record.job] else { return }
     persist(.checkpoint(record))
@@ -99,28 +92,36 @@ extension JobBoard {
 
   /// Ends a job for good and sets its workers free.
   mutating func conclude(_ id: JobID, _ state: JobState, reason: String, at now: Instant) {
-    guard var job = jobs[id] else { return }
+    guard jobs[id] != nil else { return }
+    dissolve(id, reason: reason, at: now)
+    jobs[id]?.stage = .over
+    openJobs.removeAll { $0 == id }
+    jobs[id]?.record.state = state
+    jobs[id]?.record.reason = reason
+    persist(.state(id, state, reason: reason))
+    log(id, state == .failed ? .error : .info, "\(state.rawValue): \(reason)")
+    emit(.changed(id))
+  }
+
+  /// Ends the job's generation, if it has one, and sets free all who work or stand by for it; they drop its state.
+  mutating func dissolve(_ id: JobID, reason: String, at now: Instant) {
+    guard let job = jobs[id] else { return }
     let generation = job.record.generation
-    let isOpen: Bool
     switch job.stage {
-    case .generation, .recovering: isOpen = true
-    case .preparing, .waiting, .over: isOpen = false
+    case .generation, .recovering: persist(.generationEnded(id, generation, reason: reason))
+    case .preparing, .waiting, .paused, .over: break
     }
-    if isOpen { persist(.generationEnded(id, generation, reason: reason)) }
     let stamp = Stamp(job: id, generation: generation)
     for worker in workers.keys.sorted() where workers[worker]?.status == .assigned(id) {
       send(.end(stamp, reason: reason, jobOver: true), to: worker)
       workers[worker]?.status = .idle(since: now)
     }
+    for standby in standbys(of: id) { standDown(standby.worker, reason: reason) }
     if case .recovering(let recovery) = job.stage { forgetAbsent(recovery.record.members) }
-    job.stage = .over
-    openJobs.removeAll { $0 == id }
-    job.record.state = state
-    job.record.reason = reason
-    jobs[id] = job
-    persist(.state(id, state, reason: reason))
-    log(id, state == .failed ? .error : .info, "\(state.rawValue): \(reason)")
-    emit(.changed(id))
+    if job.record.intent != nil { persist(.intent(id, nil)) }
+    jobs[id]?.record.intent = nil
+    jobs[id]?.stopping = nil
+    jobs[id]?.heldUp = nil
   }
 
   /// The rank behind a message of the current generation, also while not all members are back after a restart.

@@ -10,7 +10,7 @@ extension JobBoard {
     guard let job = jobs[id] else { return "there is no \(id)" }
     switch job.stage {
     case .over: return job.record.reason
-    case .preparing(let text): return text
+    case .preparing(let text), .paused(let text): return text
     case .recovering(let recovery):
       let missing = recovery.record.members.map(\.worker).filter { recovery.returned[$0] == nil }
       return "the coordinator was restarted: \(recovery.returned.count) of \(recovery.record.members.count) members of "
@@ -34,6 +34,9 @@ extension JobBoard {
     case .synchronizing(let step):
       return generation + "\(count - missing.count) of \(count) members ready at step \(step); "
         + "\(waiting(for: missing))\(elapsed)"
+    case .training where membership.boundary != nil:
+      let stopped = membership.members.filter(\.hasStopped).count
+      return generation + "\(stopped) of \(count) members have stopped; \(membership.boundary?.cause ?? "")"
     case .training:
       return generation + "\(count) \(count == 1 ? "worker" : "workers")"
         + (now == nil ? "" : ", step \(membership.committedStep)")
@@ -47,7 +50,7 @@ extension JobBoard {
     }
     let from = job.newestCheckpoint.map { "; from checkpoint step \($0.step)" } ?? ""
     guard count >= job.settings.minimumWorkers else {
-      let ahead = jobs.values.filter { $0.record.id < job.record.id && $0.isReadyForWorkers }.count
+      let ahead = jobs.values.filter { isAhead($0, of: job) }.count
       let turn = ahead == 0 ? "" : "; \(ahead) \(ahead == 1 ? "job" : "jobs") ahead"
       let resumed = interlude.survivors.isEmpty ? from : ""
       return "\(count) of \(job.settings.minimumWorkers) workers\(resumed)\(turn)"
@@ -57,6 +60,11 @@ extension JobBoard {
         + interlude.cause
     }
     return "\(count) of \(job.settings.capacity) workers; waiting for more to arrive"
+  }
+
+  private func isAhead(_ other: Job, of job: Job) -> Bool {
+    other.isReadyForWorkers
+      && (job.settings.priority, other.record.id) < (other.settings.priority, job.record.id)
   }
 
   private func waiting(for workers: [WorkerID]) -> String {
@@ -86,6 +94,7 @@ extension JobBoard.Job {
     case .preparing: .preparing
     case .waiting(let interlude): interlude.survivors.isEmpty ? .queued : .running
     case .recovering, .generation: .running
+    case .paused: .paused
     case .over: record.state
     }
   }
@@ -93,7 +102,7 @@ extension JobBoard.Job {
   var isReadyForWorkers: Bool {
     switch stage {
     case .waiting, .recovering, .generation: true
-    case .preparing, .over: false
+    case .preparing, .paused, .over: false
     }
   }
 }

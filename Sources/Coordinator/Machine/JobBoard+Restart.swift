@@ -27,7 +27,13 @@ extension JobBoard {
         conclude(record.id, .failed, reason: "its stored spec is not valid for this version of Temper", at: now)
         continue
       }
-      resume(record.id, snapshot.generations[record.id], snapshot.workers, at: now)
+      let stopping = record.intent.map { $0 == .pause ? Job.Stopping.Aim.pause : .cancel }
+      jobs[record.id]?.stopping = stopping.map { Job.Stopping(aim: $0, deadline: now + limits.saving) }
+      if record.state == .paused {
+        jobs[record.id]?.stage = .paused(record.reason)
+      } else {
+        resume(record.id, snapshot.generations[record.id], snapshot.workers, at: now)
+      }
     }
     // As after every event, so that the reasons tell of the restart.
     isSettled = false

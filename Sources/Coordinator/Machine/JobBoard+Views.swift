@@ -7,6 +7,7 @@ extension JobBoard {
     package var record: JobRecord
     package var workerCount: Int
     package var committedStep: UInt64
+    package var priority: Int
   }
 
   /// A worker as clients see it.
@@ -22,6 +23,12 @@ extension JobBoard {
   /// Every job that this coordinator has ever had, in order of submission.
   package var jobIDs: [JobID] { jobs.keys.sorted() }
 
+  /// The number that the next new job will have.
+  package var nextJob: JobID { JobID(lastJob + 1) }
+
+  /// Whether a job was submitted with this key.
+  package func knows(key: String) -> Bool { !key.isEmpty && jobs.values.contains { $0.record.idempotencyKey == key } }
+
   /// The books on one job; its reason leaves out what changes all the time.
   package func record(of id: JobID) -> JobRecord? { jobs[id]?.record }
 
@@ -34,9 +41,10 @@ extension JobBoard {
       switch job.stage {
       case .generation(let membership): membership.members.count
       case .recovering(let recovery): recovery.record.members.count
-      case .preparing, .waiting, .over: 0
+      case .preparing, .waiting, .paused, .over: 0
       }
-    return JobView(record: record, workerCount: workerCount, committedStep: job.committedStep)
+    return JobView(
+      record: record, workerCount: workerCount, committedStep: job.committedStep, priority: job.settings.priority)
   }
 
   /// The name of the worker behind a connection, nil for strangers.
@@ -51,12 +59,13 @@ extension JobBoard {
         record: worker.record, state: "idle", sinceHeard: local(clock) - worker.lastHeard,
         residentBytes: worker.pulse.residentBytes)
       switch worker.status {
-      case .idle: break
+      case .idle: if worker.isDraining { view.state = "draining" }
+      case .standby(_, _, let isReady): view.state = isReady ? "standby" : "loading data"
       case .silent: view.state = "silent"
       case .absent: view.state = "not back yet"
       case .leaving: view.state = "leaving"
       case .assigned(let id):
-        view.state = worker.pulse.phase
+        view.state = worker.isDraining ? "draining" : worker.pulse.phase
         guard let job = jobs[id] else { break }
         view.stamp = Stamp(job: id, generation: job.record.generation)
         if case .generation(let membership) = job.stage, let rank = membership.rank(of: worker.record.id) {

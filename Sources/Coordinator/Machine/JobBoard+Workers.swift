@@ -32,6 +32,7 @@ extension JobBoard {
     workers[record.id] = worker
     connections[connection] = record.id
     send(.welcome(record.id), to: record.id)
+    if worker.isDraining { send(.drain(reason: "drained"), to: record.id) }
     place(record.id, introduction, at: now)
   }
 
@@ -44,6 +45,9 @@ extension JobBoard {
       {
         // A new connection of a member that never stopped stepping.
         workers[id]?.status = .assigned(stamp.job)
+        if let boundary = membership.boundary {
+          send(.stop(stamp, step: boundary.step, saves: boundary.saves), to: id)
+        }
         return
       }
     }
@@ -94,6 +98,11 @@ extension JobBoard {
   /// Takes in what a sign of life says.
   mutating func note(_ pulse: Pulse, of id: WorkerID, at now: Instant) {
     workers[id]?.pulse = pulse
+    if let stamp = pulse.stamp, let time = pulse.shardTime, case .generation(let membership) = jobs[stamp.job]?.stage,
+      membership.stamp == stamp, membership.rank(of: id) != nil
+    {
+      jobs[stamp.job]?.shardTimes[id] = time
+    }
     if let stamp = pulse.stamp { progress(of: id, stamp, step: pulse.committedStep, activity: pulse.phase, at: now) }
   }
 
@@ -102,6 +111,19 @@ extension JobBoard {
     changeGeneration(of: job) { membership in
       if let rank = membership.rank(of: id) { membership.transferred(rank, at: now) }
     }
+  }
+
+  mutating func drain(_ request: RequestID, _ name: String) {
+    let chosen = workers.values.filter { worker in
+      if case .leaving = worker.status { return false }
+      return worker.connection != nil && (worker.record.name == name || "\(worker.record.id.rawValue)" == name)
+    }.map(\.record).sorted { $0.id < $1.id }
+    for record in chosen {
+      workers[record.id]?.isDraining = true
+      log(nil, .info, "\(record.id) (\(record.name)) is drained")
+      send(.drain(reason: "drained"), to: record.id)
+    }
+    emit(.answer(request, .drained(chosen.map(\.name))))
   }
 
   mutating func leave(_ connection: ConnectionID, reason: String, at now: Instant) {

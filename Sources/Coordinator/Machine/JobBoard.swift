@@ -8,8 +8,9 @@
 //   which the coordinator itself did not run counts for nobody;
 // - every restart is paid from a budget (RestartBudget).
 //
-// JobBoard+Workers: who is there. JobBoard+Jobs: submission to end. JobBoard+Scheduling: who works on what.
-// JobBoard+Generations: one generation. JobBoard+Restart: after the coordinator itself was away. JobBoard+Reasons: why.
+// JobBoard+Workers: who is there. JobBoard+Jobs: submission to end. JobBoard+Control: what people ask of jobs.
+// JobBoard+Scheduling: who works on what. JobBoard+Generations: one generation. JobBoard+Boundary: an end announced ahead.
+// JobBoard+Restart: after the coordinator itself was away. JobBoard+Reasons: why.
 import RunStore
 
 /// The state machine of one coordinator.
@@ -28,6 +29,14 @@ package struct JobBoard: Sendable {
     ///
     /// Connections that broke in it have `recovery` to come back.
     package var pause: Duration = .seconds(1)
+    /// How old the newest step that is known may be: ends are announced that much ahead.
+    package var reportLag: Duration = .milliseconds(300)
+    /// How long members may take to stop after the first of them has.
+    package var stopping: Duration = .seconds(2)
+    /// How long a job may take to store a checkpoint before it pauses, ends or yields without one.
+    package var saving: Duration = .seconds(20)
+    /// A generation lasts at least this long before its job gives workers to another, or shards move to faster workers.
+    package var settling: Duration = .seconds(5)
 
     package init() {}
   }
@@ -36,6 +45,8 @@ package struct JobBoard: Sendable {
     enum Status: Sendable, Hashable {
       /// Ready for work since.
       case idle(since: Instant)
+      /// Gets the data of a job that goes on meanwhile; idle since.
+      case standby(JobID, since: Instant, isReady: Bool)
       /// Belongs to a job: a member of its generation, or a survivor that waits for the next.
       case assigned(JobID)
       /// Silent, with its connection still open; the stamp is what it worked on. Back as soon as it is heard.
@@ -51,6 +62,8 @@ package struct JobBoard: Sendable {
     var status: Status
     var lastHeard: Instant
     var pulse = Pulse()
+    /// Told to leave: gets no more work.
+    var isDraining = false
   }
 
   struct Job: Sendable {
@@ -59,7 +72,17 @@ package struct JobBoard: Sendable {
       case waiting(Interlude)
       case recovering(Recovery)
       case generation(Membership)
+      /// Resumed by a person only; the reason tells where it stands.
+      case paused(String)
       case over
+    }
+
+    /// The job stores a checkpoint, then lets go of its workers.
+    struct Stopping: Sendable {
+      enum Aim: Sendable { case pause, cancel, yield }
+      var aim: Aim
+      /// Then it lets go without.
+      var deadline: Instant
     }
 
     /// Between two generations.
@@ -95,6 +118,14 @@ package struct JobBoard: Sendable {
     /// How often peers lost each worker, though it was alive, since the last committed step.
     var accusations: [WorkerID: Int] = [:]
     var clock = StepClock()
+    var stopping: Stopping?
+    /// Time per shard and step of each worker that has worked for the job, as it measured it last.
+    var shardTimes: [WorkerID: Duration] = [:]
+    var replanning = ReplanPolicy()
+    /// The members that `replanning` speaks of.
+    var lastMembers: Set<WorkerID> = []
+    /// When and where the last generation stopped stepping, until the next starts.
+    var heldUp: (since: Instant, generation: UInt64)?
     /// The newest step that is known to be committed by somebody who is still there, or in the checkpoint.
     var committedStep: UInt64 = 0
 
@@ -176,7 +207,7 @@ package struct JobBoard: Sendable {
   private func worker(ofRoutinePulse connection: ConnectionID) -> WorkerID? {
     guard let id = connections[connection], let status = workers[id]?.status else { return nil }
     switch status {
-    case .idle: return id
+    case .idle, .standby: return id
     case .assigned(let job):
       guard case .waiting(let interlude) = jobs[job]?.stage else { return id }
       return interlude.suspects[id] == nil ? id : nil
@@ -200,6 +231,8 @@ package struct JobBoard: Sendable {
     case .ready(let connection, let stamp, let step): ready(connection, stamp, step: step, at: now)
     case .peerLost(let connection, let stamp, let rank, let evidence):
       peerLost(connection, stamp, accused: rank, evidence: evidence, at: now)
+    case .stopped(let connection, let stamp, let step): stopped(connection, stamp, step: step, at: now)
+    case .standbyReady(let connection, let job): standbyReady(connection, job, at: now)
     case .stepped(let connection, let stamp, let step): stepped(connection, stamp, step: step, at: now)
     case .epoch(let connection, let stamp, let record): epoch(connection, stamp, record, at: now)
     case .leave(let connection, let reason): leave(connection, reason: reason, at: now)
@@ -209,8 +242,11 @@ package struct JobBoard: Sendable {
       failed(connection, stamp, message: message, hint: hint, at: now)
     case .disconnected(let connection): disconnected(connection, at: now)
     case .revoked(let connection, let key): revoked(connection, key: key, at: now)
-    case .submit(let request, let record, let settings): submit(request, record, settings)
-    case .cancel(let request, let job): cancel(request, job, at: now)
+    case .submit(let request, let record, let settings, let checkpoint):
+      submit(request, record, settings, checkpoint)
+    case .control(let request, let job, let verb): control(request, job, verb, at: now)
+    case .retry(let request, let job, let settings): retry(request, job, settings)
+    case .drain(let request, let name): drain(request, name)
     case .datasetProgress(let job, let text): datasetProgress(job, text)
     case .datasetReady(let job, let name): datasetReady(job, name)
     case .datasetFailed(let job, let message): datasetFailed(job, message, at: now)
@@ -232,6 +268,8 @@ package struct JobBoard: Sendable {
       case .recovering: watchRecovery(of: id, at: now)
       default: break
       }
+      watchBoundary(of: id, at: now)
+      if jobs[id]?.stopping != nil { watchStopping(of: id, at: now) }
     }
   }
 

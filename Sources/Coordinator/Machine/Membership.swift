@@ -36,6 +36,22 @@ package struct Membership: Sendable {
     var committedStep: UInt64 = 0
     var activity = ""
     var unchangedSince: Instant
+    var hasStopped = false
+
+    /// Whether it reports steps or an evaluation, whose standstill is found by patience.
+    var isWorking: Bool { activity.hasPrefix("training") || activity.hasPrefix("evaluating") }
+  }
+
+  /// An end of the generation that its members were told of ahead.
+  struct Boundary: Sendable {
+    /// The last step to be committed; members that are past it stop at once.
+    var step: UInt64
+    /// Whether rank 0 stores a checkpoint before it stops.
+    var saves: Bool
+    var cause: String
+    /// Members that stay, from rank 0; the others are set free.
+    var keep: Int
+    var firstStopped: Instant?
   }
 
   package let stamp: Stamp
@@ -46,6 +62,8 @@ package struct Membership: Sendable {
   package private(set) var phaseSince: Instant
   /// Whether a step has been committed since it started.
   private(set) var hasStepped = false
+  /// nil while no end is announced.
+  var boundary: Boundary?
 
   init(_ record: GenerationRecord, announced: CheckpointRecord?, phase: Phase = .gathering, at now: Instant) {
     stamp = Stamp(job: record.job, generation: record.number)
@@ -110,6 +128,19 @@ package struct Membership: Sendable {
     members[rank].unchangedSince = now
     hasStepped = hasStepped || isNew
     return isNew
+  }
+
+  /// Notes that a member has stopped at a step; true when it was the last one missing.
+  mutating func stopped(_ rank: Int, step: UInt64, at now: Instant) -> Bool {
+    members[rank].committedStep = max(step, members[rank].committedStep)
+    members[rank].hasStopped = true
+    // The coordinator that announced it may have been another process.
+    var boundary =
+      boundary
+      ?? Boundary(step: step, saves: false, cause: "its end was announced earlier", keep: members.count)
+    boundary.firstStopped = boundary.firstStopped ?? now
+    self.boundary = boundary
+    return members.allSatisfy(\.hasStopped)
   }
 
   /// A member moved data: progress that its step does not show.

@@ -52,8 +52,14 @@ package struct Pulse: Sendable, Hashable {
   /// `idle`, `loading data`, `synchronizing`, `training`, `evaluating`, `saving`; more words may follow the first.
   package var phase: String
   package var residentBytes: UInt64
+  /// Median time of its own computation per virtual shard and step, nil while that is not known.
+  package var shardTime: Duration?
 
-  package init(stamp: Stamp? = nil, committedStep: UInt64 = 0, phase: String = "idle", residentBytes: UInt64 = 0) {
+  package init(
+    stamp: Stamp? = nil, committedStep: UInt64 = 0, phase: String = "idle", residentBytes: UInt64 = 0,
+    shardTime: Duration? = nil
+  ) {
+    self.shardTime = shardTime
     self.stamp = stamp
     self.committedStep = committedStep
     self.phase = phase
@@ -71,11 +77,14 @@ package struct JobSettings: Sendable, Hashable {
   package var joinWindow: Duration
   /// A member without progress for this long, or three median steps if that is longer, hangs.
   package var hang: Duration
+  /// Jobs of a higher one get their workers first.
+  package var priority: Int
 
   package init(
     shardCount: Int = 8, minimumWorkers: Int = 1, maximumWorkers: Int = 16, joinWindow: Duration = .seconds(1),
-    hang: Duration = .seconds(10)
+    hang: Duration = .seconds(10), priority: Int = 0
   ) {
+    self.priority = priority
     self.shardCount = shardCount
     self.minimumWorkers = minimumWorkers
     self.maximumWorkers = maximumWorkers
@@ -98,6 +107,10 @@ package enum Event: Sendable {
   case ready(ConnectionID, Stamp, step: UInt64)
   case peerLost(ConnectionID, Stamp, rank: Int, evidence: String)
   case stepped(ConnectionID, Stamp, step: UInt64)
+  /// The member has stopped where it was told to, with its state kept.
+  case stopped(ConnectionID, Stamp, step: UInt64)
+  /// The worker has the data of the job that it stands by for.
+  case standbyReady(ConnectionID, JobID)
   case epoch(ConnectionID, Stamp, EpochRecord)
   case leave(ConnectionID, reason: String)
   case finished(ConnectionID, Stamp, step: UInt64, sha256: String, json: String)
@@ -107,8 +120,13 @@ package enum Event: Sendable {
   case revoked(ConnectionID, key: String)
 
   // From a client.
-  case submit(RequestID, JobRecord, JobSettings)
-  case cancel(RequestID, JobID)
+  /// - Parameter checkpoint: what a fork goes on from; it stands in the job's directory already.
+  case submit(RequestID, JobRecord, JobSettings, checkpoint: CheckpointRecord? = nil)
+  case control(RequestID, JobID, JobVerb)
+  /// - Parameter settings: of the stored spec, nil when this version cannot read it.
+  case retry(RequestID, JobID, JobSettings?)
+  /// Every worker of this name, or the one of this number.
+  case drain(RequestID, name: String)
 
   // From the shell's threads.
   case datasetProgress(JobID, String)
@@ -119,6 +137,17 @@ package enum Event: Sendable {
   /// The answer to `.verifyCheckpoints`: the newest that verifies, and what is wrong with newer ones.
   case checkpointsVerified(JobID, newest: CheckpointRecord?, damaged: [DamagedCheckpoint])
   case tick
+}
+
+/// What a client may ask a job to do.
+package enum JobVerb: Sendable, Hashable {
+  /// Store a checkpoint, then give the workers back until it is resumed.
+  case pause
+  case resume
+  /// Store a checkpoint, then end.
+  case cancel
+  /// End at once.
+  case kill
 }
 
 /// A checkpoint that does not verify.
@@ -149,7 +178,9 @@ package enum Effect: Sendable, Hashable {
 /// The answer to a client.
 package enum Answer: Sendable, Hashable {
   case submitted(JobID, existed: Bool)
-  case cancelled(accepted: Bool, reason: String)
+  case controlled(accepted: Bool, reason: String)
+  /// The names of the workers that were told to leave.
+  case drained([String])
 }
 
 /// A message to a worker.
@@ -159,6 +190,12 @@ package enum Order: Sendable, Hashable {
   case begin(Briefing)
   case sync(Stamp, step: UInt64, StateOrigin)
   case start(Stamp)
+  /// Commit steps up to `step`, then stop and keep the state; with `saves`, rank 0 stores a checkpoint first.
+  case stop(Stamp, step: UInt64, saves: Bool)
+  /// Fetch the data of a job that goes on meanwhile; a generation of it follows.
+  case standby(JobID, spec: String, dataset: String)
+  /// Hand over what is held, then leave for good.
+  case drain(reason: String)
   case end(Stamp, reason: String, jobOver: Bool)
 }
 

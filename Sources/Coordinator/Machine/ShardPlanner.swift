@@ -1,5 +1,6 @@
 // Which virtual shards each worker computes. Any assignment gives the same bits (design, 4.1), so this is about speed only:
-// 1. the largest range is as small as it can be, ceil(V / n), because the slowest worker sets the pace;
+// 1. the slowest worker sets the pace, so the longest time (shards / speed) is as short as it can be: ceil(V / n) shards for
+//    equals, half as many for a worker half as fast;
 // 2. then each worker sends as few partial sums as possible: a range that is one aligned subtree sends one, an unaligned
 //    range one per maximal aligned subtree in it;
 // 3. then the ranges are as equal as possible.
@@ -7,30 +8,63 @@
 
 /// Plans contiguous shard ranges.
 package enum ShardPlanner {
-  /// The shard ranges of `workerCount` workers in rank order: contiguous, none empty, together `0..<shardCount`.
+  /// Speeds that differ by less than this share of the fastest are taken for equal: that much is noise.
+  package static let tolerance = 0.1
+
+  /// The shard ranges of `workerCount` equally fast workers in rank order; see `ranges(shardCount:speeds:)`.
+  package static func ranges(shardCount: Int, workerCount: Int) -> [Range<Int>] {
+    ranges(shardCount: shardCount, speeds: Array(repeating: 1, count: workerCount))
+  }
+
+  /// Speeds in shards per second of workers whose time per shard was measured; the unknown are taken for average.
+  package static func speeds(of shardTimes: [Duration?]) -> [Double] {
+    let known = shardTimes.compactMap { $0 }.filter { $0 > .zero }.map { 1 / ($0 / .seconds(1)) }
+    let average = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
+    let speeds = shardTimes.map { time in time.flatMap { $0 > .zero ? 1 / ($0 / .seconds(1)) : nil } ?? average }
+    let fastest = speeds.max() ?? 1
+    return speeds.map { $0 >= fastest * (1 - tolerance) ? fastest : $0 }
+  }
+
+  /// The shard ranges of workers of these speeds in rank order: contiguous, none empty, together `0..<shardCount`.
   ///
   /// - Parameters:
   ///   - shardCount: V, the number of virtual shards; a power of two, at most 64.
-  ///   - workerCount: 1...shardCount.
-  package static func ranges(shardCount: Int, workerCount: Int) -> [Range<Int>] {
+  ///   - speeds: in shards per unit of time, greater than zero; 1...shardCount of them.
+  package static func ranges(shardCount: Int, speeds: [Double]) -> [Range<Int>] {
     precondition(
-      (1...max(1, shardCount)).contains(workerCount), "\(workerCount) workers cannot share \(shardCount) shards")
-    let largest = (shardCount + workerCount - 1) / workerCount
+      (1...max(1, shardCount)).contains(speeds.count), "\(speeds.count) workers cannot share \(shardCount) shards")
+    let largest = largestCounts(shardCount: shardCount, speeds: speeds)
     // best[end]: the cheapest way for the workers so far to cover 0..<end; nil where they cannot.
     var best: [Plan?] = Array(repeating: nil, count: shardCount + 1)
     best[0] = Plan(cost: Cost(), cuts: [0])
-    for _ in 0..<workerCount {
+    for limit in largest {
       var next: [Plan?] = Array(repeating: nil, count: shardCount + 1)
-      for case (let start, let plan?) in best.enumerated() {
-        for end in start + 1..<min(start + largest, shardCount) + 1 {
-          let candidate = Plan(cost: plan.cost.adding(start..<end), cuts: plan.cuts + [end])
-          if next[end].map({ candidate.cost < $0.cost }) ?? true { next[end] = candidate }
+      for case (let start, let plan?) in best.enumerated() where start < shardCount {
+        for end in start + 1..<min(start + limit, shardCount) + 1 {
+          let cost = plan.cost.adding(start..<end)
+          if next[end].map({ cost < $0.cost }) ?? true { next[end] = Plan(cost: cost, cuts: plan.cuts + [end]) }
         }
       }
       best = next
     }
-    guard let cuts = best[shardCount]?.cuts else { preconditionFailure("no plan for \(workerCount) of \(shardCount)") }
+    guard let cuts = best[shardCount]?.cuts else { preconditionFailure("no plan for \(speeds) of \(shardCount)") }
     return zip(cuts, cuts.dropFirst()).map { $0..<$1 }
+  }
+
+  /// The most shards that each worker may take for the shortest step in which all of them are computed.
+  private static func largestCounts(shardCount: Int, speeds: [Double]) -> [Int] {
+    func counts(within time: Double) -> [Int] {
+      // A hair more, so that a time made of a count allows that count.
+      speeds.map { max(1, min(shardCount, Int(time * $0 * (1 + 1e-9)))) }
+    }
+    let times = speeds.flatMap { speed in (1...shardCount).map { Double($0) / speed } }.sorted()
+    var low = 0
+    var high = times.count - 1
+    while low < high {
+      let middle = (low + high) / 2
+      if counts(within: times[middle]).reduce(0, +) >= shardCount { high = middle } else { low = middle + 1 }
+    }
+    return counts(within: times[low])
   }
 
   /// How many partial sums a worker with this range sends: the number of maximal aligned subtrees in it.

@@ -1,22 +1,9 @@
-// Jobs in the shell: restoring, submitting, what is kept beside the state machine.
+// Jobs in the shell: restoring, what is kept beside the state machine.
 import Communication
 import Foundation
 import JobSpec
 import Logging
 import RunStore
-
-/// A job whose initial weights, if any, have been copied; posted to the server's thread.
-struct Submission: Sendable {
-  var spec: JobSpec
-  var text: String
-  var key: String
-  /// Copied weights, empty for random ones.
-  var weights: String
-  /// Why they could not be copied.
-  var problem: String?
-  var peer: PeerIdentity
-  var request: UInt64
-}
 
 extension CoordinatorCore {
   /// Takes over what an earlier coordinator left in the directory, before the server starts.
@@ -27,17 +14,14 @@ extension CoordinatorCore {
     for record in snapshot.jobs {
       files.register(job: record.id, directory: directory.job(record))
       epochs[record.id] = try store.epochs(of: record.id)
-      guard !record.state.isOver else { continue }
       CheckpointDesk.removeUnfinished(directory: directory.checkpoints(record))
       snapshot.checkpoints[record.id] = try reconcile(record, known: snapshot.checkpoints[record.id] ?? [])
+      guard !record.state.isOver else { continue }
       // The spec was resolved and checked when it was submitted.
       guard let spec = try? JobSpec.parse(record.spec, file: "\(record.id)") else { continue }
       specs[record.id] = spec
       settings[record.id] = JobSettings(spec)
-      if !record.dataset.isEmpty {
-        let path = spec.data.source == .store ? spec.data.store.directory : "\(directory.data)/\(record.dataset)"
-        files.register(dataset: record.dataset, directory: path)
-      }
+      register(record, spec)
     }
     carryOut(board.restore(snapshot, settings: settings, at: now))
   }
@@ -49,67 +33,11 @@ extension CoordinatorCore {
     return standing
   }
 
-  /// A client wants a job to be run.
-  func submit(_ message: WireSubmitJob, from peer: PeerIdentity, request: UInt64) {
-    let spec: JobSpec
-    do { spec = try JobSpec.parse(message.spec, file: "submitted job") } catch {
-      return refuse("\(error)", peer, request)
-    }
-    if let problem = gate.problem(of: spec, weights: message.initialWeights, from: peer) {
-      return refuse(problem, peer, request)
-    }
-    var submission = Submission(
-      spec: spec, text: message.spec, key: message.idempotencyKey, weights: "", peer: peer, request: request)
-    guard !message.initialWeights.isEmpty else { return submit(submission) }
-    // Copied now, in the background: what a job starts from must not change under it.
-    let target = directory.incoming()
-    submission.weights = target
-    let source = message.initialWeights
-    reading.async { [server, submission] in
-      var submission = submission
-      do {
-        guard source.hasPrefix("/") else { throw CocoaError(.fileReadInvalidFileName) }
-        try FileManager.default.copyItem(atPath: source, toPath: target)
-      } catch {
-        submission.problem =
-          "\(source): error: the initial weights cannot be copied (\(error.localizedDescription))\n"
-          + "  hint: give the absolute path of a file that the coordinator's machine can read"
-      }
-      server.post(submission)
-    }
-  }
-
-  /// Enters a submission whose files are at hand.
-  func submit(_ submission: Submission) {
-    if let problem = submission.problem { return refuse(problem, submission.peer, submission.request) }
-    let record = JobRecord(
-      id: JobID(0), name: submission.spec.name, spec: submission.text,
-      initialWeights: submission.weights.isEmpty ? "" : "initial.safetensors", idempotencyKey: submission.key,
-      submittedUnixSeconds: Date().timeIntervalSince1970)
-    let before = board.jobIDs.count
-    let request = expectAnswer(for: submission.peer, submission.request)
-    let effects = board.step(.submit(request, record, JobSettings(submission.spec)), at: now)
-    if board.jobIDs.count > before, let id = board.jobIDs.last, let record = board.record(of: id) {
-      specs[id] = submission.spec
-      do {
-        try CoordinatorDirectory.make(directory.checkpoints(record))
-        if !submission.weights.isEmpty {
-          try FileManager.default.moveItem(atPath: submission.weights, toPath: directory.initialWeights(record))
-        }
-      } catch {
-        log(id, .error, "its directory cannot be made: \(error)")
-      }
-      files.register(job: id, directory: directory.job(record))
-    } else if !submission.weights.isEmpty {
-      try? FileManager.default.removeItem(atPath: submission.weights)
-    }
-    carryOut(effects)
-  }
-
-  private func refuse(_ problem: String, _ peer: PeerIdentity, _ request: UInt64) {
-    var result = WireSubmitResult()
-    result.error = problem
-    reply(.submitResult(result), to: peer, request)
+  /// Lets workers read a job's data set, once it is there.
+  func register(_ record: JobRecord, _ spec: JobSpec) {
+    guard !record.dataset.isEmpty else { return }
+    let path = spec.data.source == .store ? spec.data.store.directory : "\(directory.data)/\(record.dataset)"
+    files.register(dataset: record.dataset, directory: path)
   }
 
   /// Keeps what the state machine has no use for, before the event is handled.
@@ -165,7 +93,8 @@ extension JobSettings {
     self.init(
       shardCount: spec.training.virtualShards, minimumWorkers: spec.cluster.minimumWorkers,
       maximumWorkers: spec.cluster.maximumWorkers,
-      joinWindow: .milliseconds(spec.cluster.joinWindowMilliseconds), hang: .seconds(spec.cluster.hangSeconds))
+      joinWindow: .milliseconds(spec.cluster.joinWindowMilliseconds), hang: .seconds(spec.cluster.hangSeconds),
+      priority: spec.cluster.priority)
   }
 }
 
@@ -193,6 +122,7 @@ extension WireEnvelope.OneOf_Body {
     switch self {
     case .memberPosition(let message): JobID(message.job)
     case .memberReady(let message): JobID(message.job)
+    case .memberStopped(let message): JobID(message.job)
     case .peerLost(let message): JobID(message.job)
     case .stepProgress(let message): JobID(message.job)
     case .epochResult(let message): JobID(message.job)

@@ -26,7 +26,8 @@ extension CoordinatorCore {
       desk.commit(message, keep: specs[stamp.job]?.checkpoint.keep ?? 1, from: peer, request: request)
     case .logLines(let message): takeLog(message, from: peer, request: request)
     case .submitJob(let message): submit(message, from: peer, request: request)
-    case .cancelJob(let message): step(.cancel(expectAnswer(for: peer, request), JobID(message.job)))
+    case .controlJob(let message): control(message, from: peer, request: request)
+    case .drainWorkers(let message): step(.drain(expectAnswer(for: peer, request), name: message.name))
     case .listJobs:
       var list = WireJobList()
       list.jobs = board.jobIDs.compactMap(info)

@@ -258,11 +258,15 @@ extension Answer {
       result.job = job.rawValue
       result.existed = existed
       return .submitResult(result)
-    case .cancelled(let accepted, let reason):
-      var result = WireCancelResult()
+    case .controlled(let accepted, let reason):
+      var result = WireControlResult()
       result.accepted = accepted
       result.reason = reason
-      return .cancelResult(result)
+      return .controlResult(result)
+    case .drained(let names):
+      var result = WireDrainResult()
+      result.workers = names
+      return .drainResult(result)
     }
   }
 }

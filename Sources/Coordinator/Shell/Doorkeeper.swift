@@ -47,7 +47,7 @@ final class Doorkeeper {
   }
 
   /// Why a job of a peer may not name these files, nil if it may.
-  func problem(of spec: JobSpec, weights: String, from peer: PeerIdentity) -> String? {
+  func problem(of spec: JobSpec, weights: String, checkpoint: String, from peer: PeerIdentity) -> String? {
     // A process of the same user can read whatever the coordinator can.
     guard principals[peer]?.role != .sameUser else { return nil }
     var named: [(key: String, path: String)] = []
@@ -57,6 +57,7 @@ final class Doorkeeper {
     case .strip: break
     }
     if !weights.isEmpty { named.append(("model.initialize", weights)) }
+    if !checkpoint.isEmpty { named.append(("--from", checkpoint)) }
     for (key, path) in named where !roots.contain(path) {
       return "\(key): error: '\(path)' is not below a folder that this coordinator opens to jobs\n"
         + "  hint: \(roots.hint)"
@@ -109,7 +110,7 @@ extension WireEnvelope.OneOf_Body {
   /// Whether it is a message of workers; everything else but enrollment is an operator's.
   fileprivate var isWorkers: Bool {
     switch self {
-    case .workerHello, .heartbeat, .memberPosition, .memberReady, .peerLost, .stepProgress, .epochResult, .leave,
+    case .workerHello, .heartbeat, .memberPosition, .memberReady, .memberStopped, .standbyReady, .peerLost, .stepProgress, .epochResult, .leave,
       .jobFinished, .jobFailed, .logLines, .checkpointBegin, .filePiece, .checkpointCommit, .fetchPiece:
       true
     default: false

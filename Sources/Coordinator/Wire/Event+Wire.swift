@@ -21,7 +21,9 @@ extension Event {
         connection,
         Pulse(
           stamp: Stamp(job: message.job, generation: message.generation), committedStep: message.committedStep,
-          phase: message.phase, residentBytes: message.residentBytes))
+          phase: message.phase, residentBytes: message.residentBytes,
+          shardTime: message.shardMicroseconds == 0
+            ? nil : .microseconds(Int64(clamping: min(message.shardMicroseconds, 3_600_000_000)))))
     case .memberPosition(let message):
       self = .position(
         connection, Stamp(job: JobID(message.job), generation: message.generation), hasState: message.hasState_p,
@@ -33,6 +35,10 @@ extension Event {
       self = .peerLost(
         connection, Stamp(job: JobID(message.job), generation: message.generation), rank: Int(message.rank),
         evidence: message.evidence)
+    case .memberStopped(let message):
+      self = .stopped(
+        connection, Stamp(job: JobID(message.job), generation: message.generation), step: message.step)
+    case .standbyReady(let message): self = .standbyReady(connection, JobID(message.job))
     case .stepProgress(let message):
       self = .stepped(
         connection, Stamp(job: JobID(message.job), generation: message.generation), step: message.step)

@@ -30,6 +30,16 @@ extension Order {
     case .start(let stamp):
       envelope.generationStart.job = stamp.job.rawValue
       envelope.generationStart.generation = stamp.generation
+    case .stop(let stamp, let step, let saves):
+      envelope.generationStop.job = stamp.job.rawValue
+      envelope.generationStop.generation = stamp.generation
+      envelope.generationStop.step = step
+      envelope.generationStop.saves = saves
+    case .standby(let job, let spec, let dataset):
+      envelope.standby.job = job.rawValue
+      envelope.standby.spec = spec
+      envelope.standby.dataset = "data/\(dataset)"
+    case .drain(let reason): envelope.drain.reason = reason
     case .end(let stamp, let reason, let jobOver):
       envelope.generationEnd.job = stamp.job.rawValue
       envelope.generationEnd.generation = stamp.generation

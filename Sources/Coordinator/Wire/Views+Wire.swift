@@ -19,6 +19,7 @@ extension WireJobInfo {
     self.directory = directory
     sha256 = record.sha256
     spec = record.spec
+    priority = Int32(clamping: view.priority)
     self.epochs = epochs.map(WireEpochResult.init)
   }
 }

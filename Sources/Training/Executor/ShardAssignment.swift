@@ -14,6 +14,8 @@ public struct ShardAssignment: Sendable, Hashable {
   ///
   /// Every member sends one partial sum per piece; the reducer finishes the tree over all members' pieces.
   public let pieces: [Range<Int>]
+  /// Whether gradients are summed as halves, for links that are slow.
+  public let halvesGradients: Bool
 
   /// Describes a member's share of the batch.
   ///
@@ -21,7 +23,8 @@ public struct ShardAssignment: Sendable, Hashable {
   ///   - shards: not empty, inside 0..<shardCount.
   ///   - shardCount: a power of two, at most 64.
   ///   - samplesPerShard: at least 1.
-  public init(shards: Range<Int>, shardCount: Int, samplesPerShard: Int) {
+  ///   - halvesGradients: whether every leaf and node of the gradients' tree is rounded to a half.
+  public init(shards: Range<Int>, shardCount: Int, samplesPerShard: Int, halvesGradients: Bool = false) {
     precondition(
       (1...64).contains(shardCount) && shardCount & (shardCount - 1) == 0,
       "\(shardCount) virtual shards: a power of two of at most 64 is needed")
@@ -32,6 +35,7 @@ public struct ShardAssignment: Sendable, Hashable {
     self.shards = shards
     self.shardCount = shardCount
     self.samplesPerShard = samplesPerShard
+    self.halvesGradients = halvesGradients
     pieces = Self.pieces(of: shards)
   }
 
@@ -41,8 +45,21 @@ public struct ShardAssignment: Sendable, Hashable {
   public var globalBatchSize: Int { shardCount * samplesPerShard }
 
   /// The pieces in the kernels' terms, counted from this member's first shard.
-  var localPieces: [ShardPiece] {
-    pieces.map { ShardPiece(firstLocalShard: $0.lowerBound - shards.lowerBound, shardCount: $0.count) }
+  ///
+  /// - Parameter halfScale: as in `ShardPiece`.
+  func localPieces(halfScale: Float = 0) -> [ShardPiece] {
+    pieces.map {
+      ShardPiece(firstLocalShard: $0.lowerBound - shards.lowerBound, shardCount: $0.count, halfScale: halfScale)
+    }
+  }
+
+  /// The scale with which gradients are halved in a phase; 0 when they are not.
+  ///
+  /// Gradients of the mean loss are far below 1, where halves have few bits: 1,024 keeps what is above 6e-11 and below 64.
+  /// In the FP16 phase the dynamic loss scale is there for that already.
+  func gradientHalfScale(_ precision: ExecutionPrecision) -> Float {
+    guard halvesGradients else { return 0 }
+    return precision == .fp16 ? 1 : 1_024
   }
 
   /// Cuts a range of shards greedily into the largest power-of-two blocks that start at a multiple of their own size.

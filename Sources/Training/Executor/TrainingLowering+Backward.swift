@@ -32,7 +32,7 @@ extension TrainingLowering {
     let layer = convolutions[fused.node.id]!
     emitBiasGradient(fused, gradient, layer)
     if layer.hasIntegerGradients { return emitIntegerGradients(fused, gradient, layer) }
-    let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, localPieces)
+    let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, gradientPieces)
     let input = backwardFloat(fused.sources[0])
     builder.emit(
       "\(fused.node.name) weight gradient", using: [input, gradient], completing: [layer.weightEntry.range],
@@ -59,7 +59,7 @@ extension TrainingLowering {
 
   private mutating func emitBiasGradient(_ fused: FusedNode, _ gradient: Tensor, _ layer: ConvolutionLayer) {
     guard let entry = layer.biasEntry, let table = layer.biasGradients else { return }
-    let (geometry, pieces) = (layer.plan.geometry, localPieces)
+    let (geometry, pieces) = (layer.plan.geometry, gradientPieces)
     let rows = assignment.samplesPerShard * geometry.outputHeight * geometry.outputWidth
     builder.emit("\(fused.node.name) bias gradient", using: [gradient], completing: [entry.range]) { part, parts in
       kernels.biasGradient(
@@ -98,7 +98,7 @@ extension TrainingLowering {
         variance: layer.variance.floats + first, epsilon: layer.epsilon, sumGradient: sums.floats + first,
         sumGradientNormalized: normalizedSums.floats + first, part: share.part, of: share.parts)
     }
-    let pieces = localPieces
+    let pieces = gradientPieces
     builder.emitSerialLater(
       "\(name) parameter gradients", using: [sums, normalizedSums],
       completing: [layer.scaleEntry.range, layer.shiftEntry.range]

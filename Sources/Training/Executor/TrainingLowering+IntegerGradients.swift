@@ -27,7 +27,7 @@ extension TrainingLowering {
 
   /// Emits the gradients of weights and input.
   mutating func emitIntegerGradients(_ fused: FusedNode, _ gradient: Tensor, _ layer: ConvolutionLayer) {
-    let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, localPieces)
+    let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, gradientPieces)
     let name = fused.node.name
     let input = values[fused.sources[0]]!
     let quantized = emitGradientQuantization(fused, gradient, layer)

@@ -76,7 +76,9 @@ struct TrainingLowering {
   let fused: [FusedNode]
   let consumers: [[NodeID]]
   let step: StepInputs
+  /// For statistics and the loss, which are always summed as floats.
   let localPieces: LocalPieces
+  let gradientPieces: LocalPieces
   var builder: ProgramBuilder
   var values: [NodeID: Value] = [:]
   var convolutions: [NodeID: ConvolutionLayer] = [:]
@@ -103,7 +105,8 @@ struct TrainingLowering {
     step = StepInputs(
       inputCount: assignment.sampleCount * graph[graph.input].shape.elementCount, sampleCount: assignment.sampleCount,
       observerCount: reduction.observerNames.count)
-    localPieces = LocalPieces(assignment.localPieces)
+    localPieces = LocalPieces(assignment.localPieces())
+    gradientPieces = LocalPieces(assignment.localPieces(halfScale: assignment.gradientHalfScale(precision)))
   }
 
   /// Emits all stages.

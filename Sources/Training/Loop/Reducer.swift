@@ -18,10 +18,12 @@ public protocol Reducer: AnyObject {
   ///     until `wait` returns or throws.
   ///   - result: receives the sum over all shards, `sumCount` Floats; overlaps no piece.
   ///   - maxima: own maxima on entry, the maxima over all members after `wait`; `ReductionPlan.maximumCount` Floats.
+  ///   - halfScale: 0, or the scale of gradients that are summed as halves: every node of the tree over them is
+  ///     fp16(value * halfScale) / halfScale, as the pieces are already.
   /// - Throws: the reducer's own error when the generation has ended.
   func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float
   ) throws
 
   /// Says that the elements `ReductionPlan.buckets[bucket]` of every piece are final. Returns at once.

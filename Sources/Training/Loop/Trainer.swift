@@ -26,6 +26,8 @@ public final class Trainer {
   private let buffers: StepBuffers
   private let update: StateUpdate
   private var executor: TrainingExecutor?
+  /// What the last step took until this member had nothing left to do but wait for the others.
+  public private(set) var lastComputeTime = Duration.zero
 
   /// Prepares one member.
   ///
@@ -50,7 +52,8 @@ public final class Trainer {
     let shards = ranges[rank]
     pool = ThreadPool(threadCount: threads)
     assignment = ShardAssignment(
-      shards: shards, shardCount: plan.spec.training.virtualShards, samplesPerShard: samplesPerShard)
+      shards: shards, shardCount: plan.spec.training.virtualShards, samplesPerShard: samplesPerShard,
+      halvesGradients: plan.spec.training.gradients == .fp16)
     loader = try BatchLoader(
       plan: plan, samples: dataset.train,
       slots: shards.lowerBound * samplesPerShard..<shards.upperBound * samplesPerShard)
@@ -78,6 +81,7 @@ public final class Trainer {
   /// - Throws: what the reducer throws when a member is lost; `TrainingError.diverged` on every rank when the gradient is not finite
   ///   and no smaller loss scale helps. The state is then as before the call.
   public func step(_ reducer: any Reducer) throws -> StepReport {
+    let start = ContinuousClock.now
     profile?.start()
     let step = state.committedStep
     let phase = plan.phase(atStep: step)
@@ -92,7 +96,8 @@ public final class Trainer {
     let lossScale = phase.precision == .fp16 ? state.lossScale.value : 1
 
     try reducer.begin(
-      step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer)
+      step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer,
+      halfScale: assignment.gradientHalfScale(phase.precision))
     profile?.mark(.communication)
     executor.forward(
       labelSmoothing: Float(plan.spec.training.labelSmoothing), pieces: buffers.pieces,
@@ -102,6 +107,7 @@ public final class Trainer {
       reducer.submit(bucket: bucket)
       profile?.mark(.communication)
     }
+    lastComputeTime = ContinuousClock.now - start
     try reducer.wait()
     profile?.mark(.communication)
 

@@ -1,37 +1,16 @@
-// temper cancel: ends a job; its checkpoints stay.
+// temper cancel: ends a job after a last checkpoint.
 
 import ArgumentParser
 import Communication
 
 struct Cancel: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Cancel a job. Its checkpoints stay, its workers turn to the next job.")
+    abstract: "End a job after a last checkpoint.",
+    discussion: """
+      Its checkpoints stay and `temper retry` goes on from the newest. `temper kill` ends it at once, without a checkpoint.
+      """)
 
-  @Argument(help: "Number or name of the job.")
-  var job: String
-  @OptionGroup var coordinator: CoordinatorOptions
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var control: JobControlOptions
 
-  struct Outcome: Encodable {
-    var job: UInt64
-    var accepted: Bool
-    var reason: String
-  }
-
-  func run() throws {
-    try ending {
-      let connection = try CoordinatorConnection(coordinator)
-      let number = try connection.find(job).job
-      let result = try connection.cancel(job: number)
-      if output.json {
-        try printJSON(Outcome(job: number, accepted: result.accepted, reason: result.reason))
-      } else if result.accepted {
-        print("job \(number) cancelled")
-      }
-      guard result.accepted else {
-        throw Failure(
-          .usage, "job \(number) cannot be cancelled: \(result.reason)", hint: "temper jobs shows its state")
-      }
-    }
-  }
+  func run() throws { try ending { try control.carryOut(.cancel) } }
 }

@@ -15,13 +15,15 @@ struct Jobs: ParsableCommand {
       if output.json { return try printJSON(jobs.map(JobPresentation.init)) }
       guard !jobs.isEmpty else { return print("no jobs yet; send one with: temper submit JOB") }
       var table = Table([
-        ("job", .right), ("name", .left), ("state", .left), ("epoch", .right), ("step", .right), ("workers", .right),
+        ("job", .right), ("name", .left), ("state", .left), ("priority", .right), ("epoch", .right), ("step", .right),
+        ("workers", .right),
         ("images/s", .right), ("reason", .left),
       ])
       for job in jobs {
         let progress = job.progress
         table.append([
-          "\(job.job)", job.name, job.state, progress.epochs == 0 ? "-" : "\(progress.epoch)/\(progress.epochs)",
+          "\(job.job)", job.name, job.state, "\(job.priority)",
+          progress.epochs == 0 ? "-" : "\(progress.epoch)/\(progress.epochs)",
           "\(progress.step)", "\(job.workers)", fixed(progress.imagesPerSecond, 0), job.reason,
         ])
       }

@@ -20,8 +20,17 @@ struct Submit: ParsableCommand {
   @Flag(help: "Follow the job until it is over.")
   var watch = false
 
+  @Option(
+    help: "Jobs of a higher priority get their workers first, -100...100. Default: the job's cluster.priority.")
+  var priority: Int?
+
   @Option(help: "Sending twice with the same key makes one job. Default: a new key each time.")
   var idempotencyKey: String?
+
+  func validate() throws {
+    guard let priority, !(-100...100).contains(priority) else { return }
+    throw ValidationError("--priority is \(priority); it takes -100...100")
+  }
 
   struct Submitted: Encodable {
     var job: UInt64
@@ -31,7 +40,8 @@ struct Submit: ParsableCommand {
 
   func run() throws {
     try ending {
-      let spec = try file.load()
+      var spec = try file.load()
+      spec.cluster.priority = priority ?? spec.cluster.priority
       let connection = try CoordinatorConnection(coordinator)
       let key = idempotencyKey ?? UUID().uuidString
       var submitted: [Submitted] = []

@@ -80,6 +80,7 @@ struct JobPresentation: Encodable {
   var reason: String
   var generation: UInt64
   var workers: UInt32
+  var priority: Int32
   var step: UInt64
   var epoch: UInt32
   var epochs: UInt32
@@ -97,6 +98,7 @@ struct JobPresentation: Encodable {
     reason = info.reason
     generation = info.generation
     workers = info.workers
+    priority = info.priority
     step = info.progress.step
     epoch = info.progress.epoch
     epochs = info.progress.epochs

@@ -19,6 +19,8 @@ final class LocalCluster {
     var process: Process
     var restarts = 0
     var restartAt: Date?
+    /// Drained by a person: not started again.
+    var hasLeft = false
   }
 
   static let restartBudget = 20
@@ -82,7 +84,7 @@ final class LocalCluster {
       coordinator = try launch(
         "temper-coordinator", ["--directory", options.directory.path, "--listen", options.endpoint])
     }
-    for index in slots.indices where !slots[index].process.isRunning {
+    for index in slots.indices where !slots[index].process.isRunning && !slots[index].hasLeft {
       if let time = slots[index].restartAt {
         guard now >= time else { continue }
         slots[index].restartAt = nil
@@ -91,6 +93,11 @@ final class LocalCluster {
         continue
       }
       let process = slots[index].process
+      if process.terminationReason == .exit, process.terminationStatus == 0 {
+        slots[index].hasLeft = true
+        events.append("worker-\(index + 1) has left, as it was told to")
+        continue
+      }
       if [64, 77, 78].contains(process.terminationStatus), process.terminationReason == .exit {
         throw Failure(
           .configuration, "worker-\(index + 1) refuses to run: \(describe(process))\(lastWords())",

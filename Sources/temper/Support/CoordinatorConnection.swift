@@ -27,8 +27,10 @@ final class CoordinatorConnection {
 
   deinit { client.close() }
 
-  func submit(_ spec: JobSpec, key: String) throws -> WireSubmitResult {
+  /// - Parameter checkpoint: absolute path of a checkpoint that the job goes on from, empty for none.
+  func submit(_ spec: JobSpec, key: String, checkpoint: String = "") throws -> WireSubmitResult {
     var message = WireSubmitJob()
+    message.checkpoint = checkpoint
     message.spec = spec.resolvedYAML()
     message.idempotencyKey = key
     if case .file(let path) = spec.model.initialize {
@@ -75,11 +77,20 @@ final class CoordinatorConnection {
     return lines
   }
 
-  func cancel(job: UInt64) throws -> WireCancelResult {
-    var message = WireCancelJob()
+  func control(job: UInt64, _ verb: WireJobVerb) throws -> WireControlResult {
+    var message = WireControlJob()
     message.job = job
-    guard case .cancelResult(let result) = try ask(.cancelJob(message)) else { throw unexpected("CancelJob") }
+    message.verb = verb
+    guard case .controlResult(let result) = try ask(.controlJob(message)) else { throw unexpected("ControlJob") }
     return result
+  }
+
+  /// Has the workers of a name or number leave; returns the names of those that will.
+  func drain(worker: String) throws -> [String] {
+    var message = WireDrainWorkers()
+    message.name = worker
+    guard case .drainResult(let result) = try ask(.drainWorkers(message)) else { throw unexpected("DrainWorkers") }
+    return result.workers
   }
 
   func checkpoints(job: UInt64) throws -> [WireCheckpointInfo] {

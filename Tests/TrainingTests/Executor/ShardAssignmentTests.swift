@@ -41,8 +41,8 @@ struct ShardAssignmentTests {
   @Test("a member's local pieces count from its first shard")
   func localPieces() {
     let assignment = ShardAssignment(shards: 3..<8, shardCount: 8, samplesPerShard: 4)
-    #expect(assignment.localPieces.map(\.firstLocalShard) == [0, 1])
-    #expect(assignment.localPieces.map(\.shardCount) == [1, 4])
+    #expect(assignment.localPieces().map(\.firstLocalShard) == [0, 1])
+    #expect(assignment.localPieces().map(\.shardCount) == [1, 4])
     #expect(assignment.sampleCount == 20)
     #expect(assignment.globalBatchSize == 32)
   }

@@ -122,8 +122,9 @@ final class InProcessReducer: Reducer {
 
   func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float
   ) {
+    precondition(halfScale == 0, "this hub sums floats")
     precondition(pieces.count == self.pieces.count)
     hub.register(rank: rank, step: step, pieces: Array(zip(self.pieces, pieces)), result: result, maxima: maxima)
     nextBucket = 0
