@@ -6,8 +6,10 @@ import RunStore
 import Worker
 
 extension Judge {
-  /// After faults stop: hung threads are found (an evaluation may take 600 s), lost machines' connections time out, workers come back.
-  private static let grace: Int64 = 700_000_000
+  /// After faults stop: hung threads are found, lost machines' connections time out, workers come back.
+  private static let grace: Int64 = 400_000_000
+  /// A thread that hangs is found: patience is three of the slowest steps, and a first answer may take a minute, twice.
+  private static let hang: Int64 = 400_000_000
 
   func stateChanged(_ id: JobID, _ state: JobState, _ reason: String, world: World) {
     // Somebody has it tried again, with a full budget.
@@ -103,8 +105,8 @@ extension Judge {
       }
     }
     for process in world.processes where process.isAlive && process.isHung && process.run != nil {
-      if world.now - max(process.hungSince, process.runBegan) > 700_000_000 {
-        world.violated("L1", "\(world.name(process)) hangs for 700 s in a generation")
+      if world.now - max(process.hungSince, process.runBegan) > Self.hang {
+        world.violated("L1", "\(world.name(process)) hangs for 400 s in a generation")
       }
     }
   }

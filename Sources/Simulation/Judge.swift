@@ -171,7 +171,10 @@ final class Judge {
     if record.members.flatMap({ Array($0.shards) }) != Array(0..<settings.shardCount) {
       world.violated("S7", "the shards of generation \(record.number) of \(record.job) are \(record.members)")
     }
-    if record.members.count < settings.minimumWorkers || record.members.count > settings.maximumWorkers {
+    let isEnough =
+      record.members.count >= settings.minimumWorkers
+      || world.coordinator?.board.isComingToRest(record.job) == true
+    if !isEnough || record.members.count > settings.maximumWorkers {
       world.violated("S7", "\(record.job) has \(record.members.count) workers, it takes \(settings.minimumWorkers)...")
     }
     let workers = Set(record.members.map(\.worker))

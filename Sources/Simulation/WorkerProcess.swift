@@ -37,6 +37,8 @@ final class WorkerProcess {
     var base: UInt64 = 0
     var clock: ShardClock
     var computing: Int64 = 0
+    /// Operations of the evaluation under way that are to be done.
+    var operationsLeft: Int64 = 0
 
     var key: GenerationKey { assignment.key }
     var isLeader: Bool { assignment.rank == 0 }

@@ -21,10 +21,8 @@ extension World {
     case .evaluation:
       process.run?.stage = .end
       guard milestones.evaluation(at: Int(step)) != nil else { return proceed(process) }
-      process.activity = "evaluating"
-      after(
-        run.plan.evaluationTime * slots[process.slot].slowness,
-        .work(process: process.serial, work: process.work, .computed))
+      process.run?.operationsLeft = 1 + run.plan.evaluationTime / 500_000
+      evaluate(process)
     case .end:
       process.run?.stage = .step
       guard milestones.isEnd(Int(step)) else { return proceed(process) }
@@ -51,6 +49,15 @@ extension World {
     post(.stopped(run.key, step: step), to: process)
   }
 
+  /// One operation of half a second; the words change with each, as those of ProgressBoard do.
+  private func evaluate(_ process: WorkerProcess) {
+    guard let run = process.run else { return }
+    process.activity = "evaluating \(run.operationsLeft)"
+    let time = run.plan.evaluationTime / (1 + run.plan.evaluationTime / 500_000)
+    after(
+      time * slots[process.slot].slowness, .work(process: process.serial, work: process.work, .computed))
+  }
+
   private func beginStep(_ process: WorkerProcess) {
     guard let run = process.run, let state = process.state else { return }
     process.activity = "training"
@@ -68,6 +75,11 @@ extension World {
 
   func computed(_ process: WorkerProcess) {
     guard let run = process.run, let state = process.state else { return }
+    if run.operationsLeft > 0 {
+      process.run?.operationsLeft -= 1
+      if run.operationsLeft > 1 { return evaluate(process) }
+      process.activity = "waiting"
+    }
     contribute(Reference.part(state.hash, state.step, run.shards), to: round(process), process)
   }
 

@@ -6,6 +6,7 @@ extension MemberMachine {
     switch event {
     case .linkUp:
       link = .connected
+      lastHeartbeat = now
       return [.send(.hello(key))]
     case .linkDown(let reason):
       trouble = reason
@@ -90,7 +91,8 @@ extension MemberMachine {
       leavingSince = now
       return [.log(.info, "nothing to do for \(limits.onceIdle)")] + announce(now)
     }
-    guard link == .welcomed, now - lastHeartbeat >= limits.heartbeat else { return [] }
+    // From the connection on: a slow answer to hello must not look like silence.
+    guard link != .down, now - lastHeartbeat >= limits.heartbeat else { return [] }
     lastHeartbeat = now
     return [.send(.heartbeat(key))]
   }

@@ -3,7 +3,7 @@ import Synchronization
 
 /// What a worker does, as heartbeats say it.
 enum Activity: UInt8, Sendable {
-  case idle, loadingData, synchronizing, training, evaluating, saving
+  case idle, loadingData, synchronizing, training, evaluating, waiting, saving
 
   /// In the words of control.proto.
   var name: String {
@@ -13,6 +13,7 @@ enum Activity: UInt8, Sendable {
     case .synchronizing: "synchronizing"
     case .training: "training"
     case .evaluating: "evaluating"
+    case .waiting: "waiting"
     case .saving: "saving"
     }
   }
@@ -27,6 +28,7 @@ final class ProgressBoard: Sendable {
   private let nanoseconds = Atomic<UInt64>(0)
   private let waitedNanoseconds = Atomic<UInt64>(0)
   private let shardTime = Atomic<UInt64>(0)
+  private let operations = Atomic<UInt64>(0)
 
   /// Steps committed to the state held; 0 without a state.
   var committedStep: UInt64 {
@@ -44,6 +46,18 @@ final class ProgressBoard: Sendable {
   var shardMicroseconds: UInt64 {
     get { shardTime.load(ordering: .relaxed) }
     set { shardTime.store(newValue, ordering: .relaxed) }
+  }
+
+  /// One more operation of an evaluation is done.
+  func countOperation() {
+    activity = .evaluating
+    operations.add(1, ordering: .relaxed)
+  }
+
+  /// An activity in the words of heartbeats, which change while an evaluation gets somewhere.
+  func words(for activity: Activity) -> String {
+    guard activity == .evaluating else { return activity.name }
+    return "evaluating, \(operations.load(ordering: .relaxed)) operations"
   }
 
   /// Steps that this process took part in, and the images that it computed for them.

@@ -82,7 +82,13 @@ final class TrainingLoop {
 
   private func evaluate(_ epoch: Int, _ step: Int) throws {
     services.board.activity = .evaluating
-    let metrics = try trainer.evaluate(reducer)
+    let board = services.board
+    let metrics = try trainer.evaluate(reducer) { progress in
+      switch progress {
+      case .computed: board.countOperation()
+      case .waiting: board.activity = .waiting
+      }
+    }
     memory.results[epoch] = metrics
     if isLeader { try tell(metrics) }
     reporter.resume()

@@ -174,7 +174,7 @@ public final class WorkerSession: Sendable {
     var activity = board.activity
     if activity == .idle, !parts.outbox.isEmpty { activity = .saving }
     return MemberMessage.Context(
-      hello: parts.hello, committedStep: board.committedStep, phase: activity.name,
+      hello: parts.hello, committedStep: board.committedStep, phase: board.words(for: activity),
       residentByteCount: ProcessMemory.resident, shardMicroseconds: board.shardMicroseconds)
   }
 

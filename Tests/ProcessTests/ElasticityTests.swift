@@ -2,6 +2,7 @@
 import Checkpoint
 import Communication
 import Foundation
+import Synchronization
 import Testing
 
 @Suite("The result does not depend", .enabled(if: TestCluster.isEnabled), .serialized)
@@ -63,6 +64,34 @@ struct ElasticityTests {
     #expect(cluster.log("w-1").contains("from jobs/"), "it went on from the checkpoint")
   }
 
+  @Test("on shards that move away from a worker that is slow")
+  func slowWorker() throws {
+    let spec = TinyJob.spec(epochs: 40)
+    let expected = try TinyJob.undisturbed(spec)
+    let cluster = try TestCluster()
+    try cluster.startCoordinator()
+    try cluster.startWorker("w-1")
+    try cluster.waitForLog("coordinator", "w-1 is w-1:")
+    let slow = try cluster.startWorker("w-2")
+    try cluster.waitForLog("coordinator", "w-2 is w-2:")
+    let brake = Brake(slow)
+    defer { brake.release() }
+    let job = try cluster.submit(spec)
+    try cluster.waitForLog("coordinator", "shards follow the measured speeds", within: 110)
+    try cluster.wait(for: job, "the next generation") { $0.generation >= 2 || $0.state == "finished" }
+    brake.release()
+    let plans = cluster.log("coordinator").matches(
+      of: /generation \d+: w-1 shards (\d+)\.\.<(\d+), w-2 shards (\d+)\.\.<(\d+)/)
+    let counts = plans.map { plan -> [Int] in
+      let bounds = [plan.1, plan.2, plan.3, plan.4].compactMap { Int($0) }
+      return bounds.count == 4 ? [bounds[1] - bounds[0], bounds[3] - bounds[2]] : []
+    }
+    #expect(counts.first == [4, 4], "nothing is known of them yet")
+    let moved = try #require(counts.dropFirst().first)
+    #expect(moved[0] > moved[1], "\(moved)")
+    #expect(try cluster.result(job) == expected)
+  }
+
   @Test("on sharing the pool with a job of a higher priority; and a fork comes to what its origin came to")
   func priorityAndFork() throws {
     let cluster = try TestCluster()
@@ -93,5 +122,37 @@ struct ElasticityTests {
     let job = try cluster.submit(spec)
     try cluster.wait(for: job, "all workers") { $0.workers == 3 }
     #expect(try cluster.result(job) == reference)
+  }
+}
+
+/// Holds a process to a tenth of its speed, in bites that are too short to look like silence; works without cgroups.
+private final class Brake: Sendable {
+  private let isReleased = Mutex(false)
+  private let process: Int32
+
+  init(_ process: Process) {
+    self.process = process.processIdentifier
+    let thread = Thread { [self] in
+      while isHolding(SIGSTOP) {
+        Thread.sleep(forTimeInterval: 0.045)
+        guard isHolding(SIGCONT) else { return }
+        Thread.sleep(forTimeInterval: 0.005)
+      }
+    }
+    thread.start()
+  }
+
+  private func isHolding(_ signal: Int32) -> Bool {
+    isReleased.withLock { isReleased in
+      if !isReleased { kill(process, signal) }
+      return !isReleased
+    }
+  }
+
+  func release() {
+    isReleased.withLock { isReleased in
+      if !isReleased { kill(process, SIGCONT) }
+      isReleased = true
+    }
   }
 }

@@ -189,6 +189,15 @@ struct MemberMachineTests {
     #expect(bench.wait(.milliseconds(150)) == [.send(.heartbeat(first.key))])
   }
 
+  @Test("gives signs of life before it is welcomed, so that a slow answer is no silence")
+  func early() {
+    var bench = MemberBench()
+    #expect(bench.on(.linkUp) == [.send(.hello(nil))])
+    for _ in 0..<8 { #expect(bench.wait(.milliseconds(250)) == [.send(.heartbeat(nil))]) }
+    _ = bench.on(.linkDown(reason: "closed"))
+    #expect(bench.wait(.milliseconds(250)) == [])
+  }
+
   @Test("reports a job that cannot be done, once, and lives on")
   func failure() {
     var bench = MemberBench()

@@ -677,7 +677,7 @@ public nonisolated struct WireHeartbeat: Sendable {
 
   public var committedStep: UInt64 = 0
 
-  /// idle, loading data, synchronizing, training, evaluating, saving
+  /// idle, loading data, synchronizing, training, evaluating (and how far), waiting (for evaluations of others), saving
   public var phase: String = String()
 
   public var residentBytes: UInt64 = 0

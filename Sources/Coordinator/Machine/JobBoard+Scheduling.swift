@@ -6,16 +6,29 @@ import RunStore
 extension JobBoard {
   /// Begins every generation that can begin, and announces the end of those that are to change.
   mutating func schedule(at now: Instant) {
-    let claimants = openJobs.compactMap { jobs[$0] }.filter(\.isReadyForWorkers).sorted {
+    let ready = openJobs.filter { jobs[$0]?.isReadyForWorkers == true }
+    guard let first = ready.first, ready.count > 1 || !isUndisturbed(first, at: now) else { return }
+    let claimants = ready.compactMap { jobs[$0] }.sorted {
       ($1.settings.priority, $0.record.id) < ($0.settings.priority, $1.record.id)
     }
-    guard !claimants.isEmpty else { return }
     var idle = workers.compactMap { id, worker -> WorkerID? in
       guard case .idle = worker.status, worker.connection != nil, !worker.isDraining else { return nil }
       return id
     }.sorted()
     let shares = FairShare.shares(idle: idle.count, among: claimants.map(claim(of:)))
     for (job, share) in zip(claimants, shares) { serve(job.record.id, share, &idle, at: now) }
+  }
+
+  /// The usual case: a job that works, nobody who could join it, and no time to look at its shards.
+  private func isUndisturbed(_ id: JobID, at now: Instant) -> Bool {
+    guard case .generation = jobs[id]?.stage, jobs[id]?.stopping == nil, jobs[id]?.replanning.isDue(at: now) == false
+    else { return false }
+    return !workers.values.contains { worker in
+      switch worker.status {
+      case .idle, .standby: true
+      case .assigned, .silent, .absent, .leaving: false
+      }
+    }
   }
 
   private func claim(of job: Job) -> FairShare.Claim {
@@ -43,13 +56,21 @@ extension JobBoard {
     case .preparing, .paused, .over: return
     case .recovering(let recovery): _ = take(share - recovery.record.members.count - standbys.count)
     case .waiting(let interlude):
-      let newcomers = take(share - interlude.survivors.count - standbys.count)
+      let survivors = interlude.survivors.count
+      if job.stopping == nil, share < survivors, survivors < job.settings.minimumWorkers {
+        // Too few to go on, and wanted elsewhere: two jobs that hold on to what they have would wait for ever.
+        jobs[id]?.stopping = Job.Stopping(aim: .yield, deadline: now + limits.saving)
+      }
+      let isStopping = jobs[id]?.stopping != nil
+      let newcomers = isStopping ? [] : take(share - survivors - standbys.count)
       // Enough survivors wait for nobody's data.
-      let goesOn = interlude.survivors.count >= job.settings.minimumWorkers
+      let goesOn = survivors >= job.settings.minimumWorkers || isStopping
       if goesOn { for worker in newcomers { standBy(worker, for: id) } }
       let joining = goesOn ? standbys.filter(\.isReady).map(\.worker) : standbys.map(\.worker) + newcomers
       changeInterlude(of: id) { $0.candidates = joining }
-      if canBegin(job, interlude, joining, at: now) { begin(id, with: interlude.survivors + joining, at: now) }
+      if let job = jobs[id], canBegin(job, interlude, joining, at: now) {
+        begin(id, with: interlude.survivors + joining, at: now)
+      }
     case .generation(let membership):
       for worker in take(share - membership.members.count - standbys.count) { standBy(worker, for: id) }
       let surplus = membership.members.count + standbys.count - share
@@ -89,7 +110,7 @@ extension JobBoard {
   /// Why other shard ranges would be worth a new generation, nil when they would not.
   private mutating func reasonToReplan(_ id: JobID, _ membership: Membership, at now: Instant) -> String? {
     let members = membership.members
-    guard members.count > 1, let job = jobs[id], jobs[id]?.replanning.looks(at: now) == true else { return nil }
+    guard jobs[id]?.replanning.looks(at: now) == true, members.count > 1, let job = jobs[id] else { return nil }
     let times = members.compactMap { job.shardTimes[$0.worker] }
     guard times.count == members.count else { return nil }
     let planned = ShardPlanner.ranges(
@@ -104,7 +125,9 @@ extension JobBoard {
 
   private func canBegin(_ job: Job, _ interlude: Job.Interlude, _ newcomers: [WorkerID], at now: Instant) -> Bool {
     let count = interlude.survivors.count + newcomers.count
-    guard count >= job.settings.minimumWorkers, interlude.suspects.isEmpty, now >= interlude.notBefore ?? now else {
+    // Survivors that are to store a checkpoint need not be enough to train.
+    let isEnough = count >= job.settings.minimumWorkers || (job.stopping != nil && !interlude.survivors.isEmpty)
+    guard isEnough, interlude.suspects.isEmpty, now >= interlude.notBefore ?? now else {
       return false
     }
     // Survivors wait for nobody, and who is there already comes along.

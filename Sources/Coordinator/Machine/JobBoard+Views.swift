@@ -23,6 +23,9 @@ extension JobBoard {
   /// Every job that this coordinator has ever had, in order of submission.
   package var jobIDs: [JobID] { jobs.keys.sorted() }
 
+  /// Whether a job is to store a checkpoint and let go of its workers.
+  package func isComingToRest(_ id: JobID) -> Bool { jobs[id]?.stopping != nil }
+
   /// The number that the next new job will have.
   package var nextJob: JobID { JobID(lastJob + 1) }
 

@@ -189,8 +189,10 @@ extension JobBoard {
     let reason = "the key of \(id), \(key), was revoked"
     log(nil, .warning, reason)
     send(.refused(reason: reason, remedy: "enroll a new key if it shall come back", exitCode: 77), to: id)
+    let awaiting = recoveries.filter { $0.1.members.contains { $0.worker == id } }.map(\.0)
     workers[id]?.status = .leaving
     withdraw(id, reason: reason, counts: false, at: now)
+    for job in awaiting { endRecovery(of: job, reason: reason) }
   }
 
   private var recoveries: [(JobID, GenerationRecord)] {

@@ -39,7 +39,9 @@ package struct Membership: Sendable {
     var hasStopped = false
 
     /// Whether it reports steps or an evaluation, whose standstill is found by patience.
-    var isWorking: Bool { activity.hasPrefix("training") || activity.hasPrefix("evaluating") }
+    var isWorking: Bool { activity.hasPrefix("training") || activity.hasPrefix("evaluating") || isWaiting }
+    /// Whether it has done its part of an evaluation.
+    var isWaiting: Bool { activity.hasPrefix("waiting") }
   }
 
   /// An end of the generation that its members were told of ahead.
@@ -158,8 +160,12 @@ package struct Membership: Sendable {
   ///
   /// - Parameter hang: the patience with one training step.
   func stalled(hang: Duration, at now: Instant) -> Duration? {
-    members.filter { member in patience(with: member, hang: hang).map { now - member.unchangedSince > $0 } ?? false }
-      .map { now - $0.unchangedSince }.max()
+    // Who waits is late only when all wait, for nobody.
+    let newest = members.map(\.unchangedSince).max() ?? now
+    return members.compactMap { member in
+      let still = now - (member.isWaiting ? newest : member.unchangedSince)
+      return patience(with: member, hang: hang).flatMap { still > $0 ? still : nil }
+    }.max()
   }
 
   /// nil for whoever waits for others or for a disk.
@@ -169,9 +175,8 @@ package struct Membership: Sendable {
     case .checking: return nil
     case .synchronizing: return member.isReady ? nil : max(hang, .seconds(60))
     case .training:
-      // An evaluation has no steps to measure it by.
-      if member.activity.hasPrefix("evaluating") { return .seconds(600) }
-      guard member.activity.hasPrefix("training") else { return nil }
+      // An evaluation counts its operations, so it gets the patience of a step.
+      guard member.isWorking, !member.isWaiting || members.allSatisfy(\.isWaiting) else { return nil }
       // The first step also packs weights, warms caches and has no median yet.
       return hasStepped ? hang : max(hang, .seconds(60))
     }

@@ -23,9 +23,14 @@ package struct ReplanPolicy: Sendable {
 
   /// Whether it is time to compare plans: that takes a millisecond, so it is done once a second.
   package mutating func looks(at now: Instant) -> Bool {
-    guard now >= notBefore ?? now, lastLook.map({ now - $0 >= Self.interval }) ?? true else { return false }
+    guard isDue(at: now) else { return false }
     lastLook = now
     return true
+  }
+
+  /// Whether `looks` would say so.
+  func isDue(at now: Instant) -> Bool {
+    now >= notBefore ?? now && lastLook.map { now - $0 >= Self.interval } ?? true
   }
 
   /// Whether to move from a plan whose steps take `current` to one whose steps would take `best`, now.

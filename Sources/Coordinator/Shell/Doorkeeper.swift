@@ -110,8 +110,9 @@ extension WireEnvelope.OneOf_Body {
   /// Whether it is a message of workers; everything else but enrollment is an operator's.
   fileprivate var isWorkers: Bool {
     switch self {
-    case .workerHello, .heartbeat, .memberPosition, .memberReady, .memberStopped, .standbyReady, .peerLost, .stepProgress, .epochResult, .leave,
-      .jobFinished, .jobFailed, .logLines, .checkpointBegin, .filePiece, .checkpointCommit, .fetchPiece:
+    case .workerHello, .heartbeat, .memberPosition, .memberReady, .memberStopped, .standbyReady, .peerLost,
+      .stepProgress, .epochResult, .leave, .jobFinished, .jobFailed, .logLines, .checkpointBegin, .filePiece,
+      .checkpointCommit, .fetchPiece:
       true
     default: false
     }

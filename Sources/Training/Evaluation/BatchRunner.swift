@@ -13,10 +13,14 @@ final class BatchRunner {
   private let classCount: Int
   private var labels: [Int32]
 
-  init(model: DeployedModel, samples: SampleSet, spec: JobSpec, pool: ThreadPool) throws {
+  /// - Parameter progress: called after each operation of the model.
+  init(
+    model: DeployedModel, samples: SampleSet, spec: JobSpec, pool: ThreadPool, progress: @escaping () -> Void = {}
+  ) throws {
     batchSize = spec.evaluation.batchSize
     classCount = model.classNames.count
     executor = try InferenceExecutor(model: model, maximumBatch: batchSize, pool: pool)
+    executor.progress = progress
     assembler = try BatchAssembler(
       samples: samples, normalization: spec.data.normalization, augmentation: JobSpec.Augmentation(), seed: 0)
     labels = [Int32](repeating: 0, count: batchSize)

@@ -26,9 +26,10 @@ public enum Evaluation {
 
   /// Runs a model over consecutive samples of a split; returns [range.count, classes].
   static func logits(
-    of model: DeployedModel, on samples: SampleSet, range: Range<Int>, spec: JobSpec, pool: ThreadPool
+    of model: DeployedModel, on samples: SampleSet, range: Range<Int>, spec: JobSpec, pool: ThreadPool,
+    progress: @escaping () -> Void = {}
   ) throws -> [Float] {
-    let runner = try BatchRunner(model: model, samples: samples, spec: spec, pool: pool)
+    let runner = try BatchRunner(model: model, samples: samples, spec: spec, pool: pool, progress: progress)
     var logits: [Float] = []
     logits.reserveCapacity(range.count * model.classNames.count)
     for start in stride(from: range.lowerBound, to: range.upperBound, by: runner.batchSize) {

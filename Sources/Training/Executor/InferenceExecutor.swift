@@ -9,6 +9,8 @@ public import Quantization
 /// A sample's logits have the same bits in every batch, at every place, for every number of threads. Not thread safe: one caller,
 /// which lends its thread to the pool.
 public final class InferenceExecutor {
+  /// Called by `run`, on its thread, after each operation.
+  public var progress: () -> Void = {}
   /// Most samples of a run.
   public let maximumBatch: Int
   /// Values per sample of the logits.
@@ -54,6 +56,7 @@ public final class InferenceExecutor {
     lowered.batch.count = count
     for stage in program.stages.indices {
       program.run(stage: stage, on: pool)
+      progress()
       guard let visitor else { continue }
       for visit in lowered.visits where visit.afterStage == stage {
         visitor(visit.node, UnsafeBufferPointer(start: visit.values.floats, count: count * visit.countPerSample))

@@ -11,21 +11,28 @@ extension Trainer {
   ///
   /// - Parameter reducer: gathers over all members; every rank calls with its own.
   /// - Throws: what the reducer throws when a member is lost.
-  public func evaluate(_ reducer: any Reducer) throws -> EpochMetrics {
+  public func evaluate(
+    _ reducer: any Reducer, progress: @escaping (EvaluationProgress) -> Void = { _ in }
+  ) throws -> EpochMetrics {
     let step = state.committedStep
     let phase = plan.phase(atStep: max(0, step - 1))
     return EpochMetrics(
       epoch: phase.epoch, step: step, phase: phase.precision, usesWeightAverage: state.average != nil,
-      float: try metrics(of: state.floatModel(plan: plan), reducer),
-      int8: state.isQuantized ? try metrics(of: state.quantizedModel(plan: plan), reducer) : nil)
+      float: try metrics(of: state.floatModel(plan: plan), reducer, progress),
+      int8: state.isQuantized ? try metrics(of: state.quantizedModel(plan: plan), reducer, progress) : nil)
   }
 
-  private func metrics(of model: DeployedModel, _ reducer: any Reducer) throws -> ClassificationMetrics {
+  private func metrics(
+    of model: DeployedModel, _ reducer: any Reducer, _ progress: @escaping (EvaluationProgress) -> Void
+  ) throws -> ClassificationMetrics {
     let samples = dataset.test
     let classCount = plan.data.classNames.count
     let blocks = Evaluation.ranges(
       sampleCount: samples.count, batchSize: plan.spec.evaluation.batchSize, worldSize: ranges.count)
-    let own = try Evaluation.logits(of: model, on: samples, range: blocks[rank], spec: plan.spec, pool: pool)
+    let own = try Evaluation.logits(of: model, on: samples, range: blocks[rank], spec: plan.spec, pool: pool) {
+      progress(.computed)
+    }
+    progress(.waiting)
     let bytes = try own.withUnsafeBytes { own in
       try reducer.gather(own, byteCounts: blocks.map { $0.count * classCount * MemoryLayout<Float>.size })
     }
@@ -38,4 +45,12 @@ extension Trainer {
       Predictions(logits: logits, labels: samples.labels, classCount: classCount), classNames: plan.data.classNames,
       rareClasses: plan.spec.data.rareClasses)
   }
+}
+
+/// How far a member is in an evaluation.
+public enum EvaluationProgress: Sendable {
+  /// One more operation of the model is done.
+  case computed
+  /// Its own part is done; it waits for those of the others.
+  case waiting
 }
