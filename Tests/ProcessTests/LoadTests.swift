@@ -1,5 +1,5 @@
 // Many simulated workers on one real coordinator: heartbeats over real sockets from this process, joins and leaves among them.
-// A short run by default; TEMPER_LOAD_WORKERS=1000 for the figures of Docs/Results.
+// Only on request, because it measures: TEMPER_LOAD_WORKERS=1000 for the figures of Docs/Results.
 import Communication
 import Foundation
 import Synchronization
@@ -48,7 +48,10 @@ private final class SimulatedWorker: Sendable {
   }
 }
 
-@Suite("One coordinator", .enabled(if: TestCluster.isEnabled), .serialized)
+@Suite(
+  "One coordinator",
+  .enabled(if: TestCluster.isEnabled && ProcessInfo.processInfo.environment["TEMPER_LOAD_WORKERS"] != nil),
+  .serialized)
 struct LoadTests {
   private static let environment = ProcessInfo.processInfo.environment
   private static let workerCount = environment["TEMPER_LOAD_WORKERS"].flatMap { Int($0) } ?? 200
