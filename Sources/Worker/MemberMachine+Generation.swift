@@ -53,10 +53,19 @@ extension MemberMachine {
     return [.log(.info, "\(key): stopped at step \(step), as announced")] + say(.stopped(key, step: step))
   }
 
-  mutating func standBy(_ order: StandbyOrder) -> [MemberEffect] {
-    guard assignment == nil else { return stale("standby", GenerationKey(job: order.job, generation: 0)) }
+  mutating func standBy(_ order: StandbyOrder, _ now: Duration) -> [MemberEffect] {
+    var effects: [MemberEffect] = []
+    if let key {
+      // A worker that was away has a generation behind it that ended without it. Its state of this job may be of use.
+      guard phase == .interrupted else { return stale("standby", GenerationKey(job: order.job, generation: 0)) }
+      if key.job != order.job {
+        effects.append(.drop(job: key.job))
+        assignment = nil
+        enter(.idle, now)
+      }
+    }
     standby = order.job
-    return [.log(.info, "standing by for job \(order.job)"), .standBy(order)]
+    return effects + [.log(.info, "standing by for job \(order.job)"), .standBy(order)]
   }
 
   mutating func trained(_ key: GenerationKey, _ now: Duration) -> [MemberEffect] {
@@ -68,7 +77,8 @@ extension MemberMachine {
   mutating func end(_ key: GenerationKey, _ reason: String, _ jobOver: Bool, _ now: Duration) -> [MemberEffect] {
     if jobOver, let standby, key.job == standby {
       self.standby = nil
-      phaseSince = now
+      assignment = nil
+      enter(.idle, now)
       return [.drop(job: standby), .log(.info, "no longer standing by for job \(standby): \(reason)")]
     }
     // The end of a job holds for every generation of it that this worker may be in.

@@ -111,7 +111,7 @@ public struct MemberMachine: Sendable {
     case .start(let key): start(key, now)
     case .stop(let key, let step, let saves): stop(key, step, saves)
     case .stopped(let key, let step): stopped(key, step, now)
-    case .standby(let order): standBy(order)
+    case .standby(let order): standBy(order, now)
     case .warmed(let job): job == standby ? say(.standbyReady(job: job)) : []
     case .end(let key, let reason, let jobOver): end(key, reason, jobOver, now)
     case .formed(let key, let step): formed(key, step, now)

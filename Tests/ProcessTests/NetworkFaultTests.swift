@@ -12,7 +12,7 @@ struct NetworkFaultTests {
     let cluster = try TestCluster()
     let lab = try TestLab(hosts: 3)
     try lab.startCluster(cluster)
-    let job = try cluster.submit(TinyJob.spec(epochs: 3 * TinyJob.epochs))
+    let job = try cluster.submit(TinyJob.spec(epochs: 6 * TinyJob.epochs))
     let before = try cluster.wait(for: job, "all hosts") {
       $0.progress.step >= TinyJob.Phase.float.step && $0.progress.workers == 3
     }
@@ -32,7 +32,7 @@ struct NetworkFaultTests {
     let cluster = try TestCluster()
     let lab = try TestLab(hosts: 3)
     try lab.startCluster(cluster, workers: [2, 3])
-    let job = try cluster.submit(TinyJob.spec(epochs: 3 * TinyJob.epochs))
+    let job = try cluster.submit(TinyJob.spec(epochs: 6 * TinyJob.epochs))
     try cluster.wait(for: job, "steps") { $0.progress.step >= TinyJob.Phase.float.step && $0.progress.workers == 2 }
     try lab.run("cut", "1")
     Thread.sleep(forTimeInterval: 6)
@@ -59,7 +59,7 @@ struct NetworkFaultTests {
     let cluster = try TestCluster()
     try cluster.startCoordinator()
     try cluster.startWorker("w-1")
-    return try cluster.result(try cluster.submit(TinyJob.spec(epochs: 3 * TinyJob.epochs)))
+    return try cluster.result(try cluster.submit(TinyJob.spec(epochs: 6 * TinyJob.epochs)))
   }
 }
 

@@ -72,6 +72,23 @@ struct MemberMachineTests {
     #expect(bench.machine.key == nil)
   }
 
+  @Test(
+    "stands by when its generation has ended without it, with its state of that job, without that of another",
+    arguments: [1, 2] as [UInt64])
+  func standsByAfterAnEnd(job: UInt64) {
+    var bench = MemberBench()
+    bench.welcome()
+    bench.train(first)
+    #expect(bench.on(.standby(StandbyOrder(job: job, spec: "", dataset: ""))) == [], "not while it is a member")
+    _ = bench.on(.end(first.key, reason: "over", jobOver: false))
+    let order = StandbyOrder(job: job, spec: "version: 1", dataset: "data/strip")
+    #expect(bench.on(.standby(order)) == (job == 1 ? [.standBy(order)] : [.drop(job: 1), .standBy(order)]))
+    #expect(bench.on(.warmed(job: job)) == [.send(.standbyReady(job: job))])
+    let last = GenerationKey(job: job, generation: 7)
+    #expect(bench.on(.end(last, reason: "finished", jobOver: true)) == [.drop(job: job)])
+    #expect(bench.machine.key == nil)
+  }
+
   @Test("abandons the step in flight and keeps its state when the next generation begins")
   func nextGeneration() {
     var bench = MemberBench()

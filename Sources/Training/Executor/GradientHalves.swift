@@ -10,6 +10,7 @@ public enum GradientHalves {
   ///
   /// - Parameters:
   ///   - source: `count` floats.
+  ///   - count: how many.
   ///   - scale: a power of two.
   ///   - target: `count` halves.
   public static func encode(
@@ -34,6 +35,7 @@ public enum GradientHalves {
   ///
   /// - Parameters:
   ///   - source: `count` halves.
+  ///   - count: how many.
   ///   - scale: a power of two.
   ///   - target: `count` floats.
   public static func decode(

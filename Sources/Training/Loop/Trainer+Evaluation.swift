@@ -9,7 +9,9 @@ extension Trainer {
   ///
   /// Each rank computes some blocks of the split; the logits are gathered, so every rank returns the same metrics.
   ///
-  /// - Parameter reducer: gathers over all members; every rank calls with its own.
+  /// - Parameters:
+  ///   - reducer: gathers over all members; every rank calls with its own.
+  ///   - progress: told how far this rank's own blocks are.
   /// - Throws: what the reducer throws when a member is lost.
   public func evaluate(
     _ reducer: any Reducer, progress: @escaping (EvaluationProgress) -> Void = { _ in }
