@@ -30,7 +30,7 @@ ALLOWED = {
     "Coordinator": {"Communication", "JobSpec", "RunStore", "Checkpoint", "Data", "Logging"},
     "Worker": {"Training", "Communication", "Checkpoint", "Graph", "Quantization", "Data", "JobSpec", "Logging"},
     "Benchmark": {"Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"},
-    "Simulation": {"Coordinator", "Worker", "RunStore", "Logging"},
+    "Simulation": {"Coordinator", "Worker", "RunStore", "Data", "Logging"},
     "temper": {"Benchmark", "Checkpoint", "Communication", "Data", "Export", "Graph", "JobSpec", "Kernels", "Quantization",
                "Simulation", "Training", "Worker", "ArgumentParser", "Logging"},
     "temper-coordinator": {"Coordinator", "ArgumentParser", "Logging"},

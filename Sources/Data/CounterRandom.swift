@@ -79,7 +79,9 @@ public struct CounterRandom: Sendable, Hashable {
     mix((key &+ weyl) ^ UInt64(bitPattern: Int64(coordinate)))
   }
 
-  static func mix(_ value: UInt64) -> UInt64 {
+  /// The finalizer: a bijection of 64 bits that no bit passes unchanged.
+  @inlinable
+  package static func mix(_ value: UInt64) -> UInt64 {
     var z = value
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB

@@ -1,4 +1,5 @@
 // Every random choice of a simulated world comes from one of these, so that the seed decides everything.
+import Data
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 struct Dice: Sendable {
@@ -8,7 +9,7 @@ struct Dice: Sendable {
 
   mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
-    return mixed(state)
+    return CounterRandom.mix(state)
   }
 
   /// A number in a range, by multiplication: the bias is below 2^-32 for the small ranges used here.
@@ -29,13 +30,4 @@ struct Dice: Sendable {
     let low = (mean >> 3) << step
     return max(1, roll(low / 2...max(1, low)))
   }
-}
-
-/// The finalizer of SplitMix64: a bijection of 64 bits that no bit passes unchanged.
-@inline(__always)
-func mixed(_ value: UInt64) -> UInt64 {
-  var mixed = value
-  mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-  mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-  return mixed ^ (mixed >> 31)
 }

@@ -1,6 +1,7 @@
 // What a job must come to: the training state is a chain of hashes. A step's update is the sum over the virtual shards of a number
 // that depends on state, step and shard, as a gradient does; so a shard that is missing, taken twice, or computed on another state
 // shows in every later state, and the assignment of shards to workers does not.
+import Data
 
 /// One job's course without faults; shared by all that happens in one world.
 final class Reference {
@@ -11,7 +12,7 @@ final class Reference {
   init(seed: UInt64, shardCount: Int) {
     self.seed = seed
     self.shardCount = shardCount
-    states = [mixed(seed)]
+    states = [CounterRandom.mix(seed)]
   }
 
   /// The state before the first step.
@@ -29,9 +30,9 @@ final class Reference {
 
   /// What the members that hold these shards add to the sum of a step.
   static func part(_ state: UInt64, _ step: UInt64, _ shards: Range<Int>) -> UInt64 {
-    shards.reduce(0) { $0 &+ mixed(state &+ step &* 0xA24B_AED4_963E_E407 &+ UInt64($1 + 1)) }
+    shards.reduce(0) { $0 &+ CounterRandom.mix(state &+ step &* 0xA24B_AED4_963E_E407 &+ UInt64($1 + 1)) }
   }
 
   /// The state after a step.
-  static func next(_ state: UInt64, sum: UInt64) -> UInt64 { mixed(state ^ sum) }
+  static func next(_ state: UInt64, sum: UInt64) -> UInt64 { CounterRandom.mix(state ^ sum) }
 }

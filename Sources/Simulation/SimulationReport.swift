@@ -1,4 +1,5 @@
 // The numbers of a run of the simulator, as `temper simulate --json` writes them.
+import Data
 
 /// What happened in all worlds of a run.
 package struct SimulationReport: Sendable, Codable {
@@ -49,7 +50,7 @@ package struct SimulationReport: Sendable, Codable {
     checkpoints += outcome.counts.checkpoints
     messages += outcome.counts.messages
     // A sum, because worlds end in any order.
-    fingerprint &+= mixed(outcome.fingerprint ^ outcome.seed)
+    fingerprint &+= CounterRandom.mix(outcome.fingerprint ^ outcome.seed)
     if let violation = outcome.violation { violations.append(Finding(seed: outcome.seed, violation: violation)) }
   }
 

@@ -5,6 +5,7 @@
 // World+Network: control links. World+Coordinator, World+Checkpoints: the coordinator's shell. World+Member, World+Training,
 // World+Mesh, World+Deliveries: the worker's shell. World+Clients: people. World+Faults: everything that goes wrong.
 import Coordinator
+import Data
 import Logging
 import RunStore
 import Worker
@@ -95,7 +96,7 @@ final class World {
   func run() {
     while !judge.isOver, judge.violation == nil, let (time, order, occurrence) = queue.pop() {
       now = time
-      fingerprint = mixed(fingerprint ^ UInt64(bitPattern: time) &+ order &<< 40)
+      fingerprint = CounterRandom.mix(fingerprint ^ UInt64(bitPattern: time) &+ order &<< 40)
       happen(occurrence)
     }
   }
