@@ -91,7 +91,8 @@ let package = Package(
       dependencies: ["Worker", "Training", "Graph", "Kernels", "Data", "JobSpec", "Communication"],
       swiftSettings: strict),
     // The state machines of both in one thread, under faults.
-    .target(name: "Simulation", dependencies: ["Coordinator", "Worker", "RunStore", "Data", logging], swiftSettings: strict),
+    .target(
+      name: "Simulation", dependencies: ["Coordinator", "Worker", "RunStore", "Data", logging], swiftSettings: strict),
 
     // Executables.
     .executableTarget(

@@ -40,15 +40,30 @@ package enum FairShare {
       left -= share
       return share
     }
-    for priority in Set(claims.map(\.priority)).sorted(by: >) {
-      let equals = claims.indices.filter { claims[$0].priority == priority && shares[$0] >= claims[$0].minimum }
-      while left > 0,
-        let next = equals.filter({ shares[$0] < claims[$0].capacity }).min(by: { shares[$0] < shares[$1] })
-      {
+    var equals = 0..<0
+    while left > 0, equals.upperBound < claims.count {
+      equals = run(of: claims, from: equals.upperBound)
+      while left > 0, let next = smallest(of: shares, among: claims, in: equals) {
         shares[next] += 1
         left -= 1
       }
     }
     return shares
+  }
+
+  /// The claims of the same priority as the first.
+  private static func run(of claims: [Claim], from first: Int) -> Range<Int> {
+    var end = first
+    while end < claims.count, claims[end].priority == claims[first].priority { end += 1 }
+    return first..<end
+  }
+
+  /// The earliest of the smallest shares that may grow.
+  private static func smallest(of shares: [Int], among claims: [Claim], in equals: Range<Int>) -> Int? {
+    var smallest: Int?
+    for index in equals where shares[index] >= claims[index].minimum && shares[index] < claims[index].capacity {
+      if smallest.map({ shares[index] < shares[$0] }) ?? true { smallest = index }
+    }
+    return smallest
   }
 }

@@ -11,7 +11,7 @@ extension JobBoard {
   ///   - keep: members that stay, from rank 0; all by default.
   ///   - saves: stop after rank 0 has stored a checkpoint.
   mutating func announceEnd(of id: JobID, cause: String, keep: Int? = nil, saves: Bool = false) {
-    guard case .generation(var membership) = jobs[id]?.stage, let job = jobs[id], membership.phase == .training,
+    guard case .generation(var membership) = stage(of: id), let job = jobs[id], membership.phase == .training,
       membership.boundary == nil
     else { return }
     // What is known of their steps is a report old; at least two steps lie ahead of whoever is the furthest.
@@ -29,7 +29,7 @@ extension JobBoard {
   }
 
   mutating func stopped(_ connection: ConnectionID, _ stamp: Stamp, step: UInt64, at now: Instant) {
-    if case .recovering(let recovery) = jobs[stamp.job]?.stage, recovery.record.number == stamp.generation,
+    if case .recovering(let recovery) = stage(of: stamp.job), recovery.record.number == stamp.generation,
       let worker = heard(connection, at: now), recovery.returned[worker] != nil
     {
       // The others cannot go on without it, whether they are back or not.
@@ -48,14 +48,14 @@ extension JobBoard {
 
   /// Ends the generation where it was announced.
   private mutating func reachBoundary(of id: JobID, at now: Instant) {
-    guard case .generation(let membership) = jobs[id]?.stage, let boundary = membership.boundary else { return }
+    guard case .generation(let membership) = stage(of: id), let boundary = membership.boundary else { return }
     if boundary.saves, jobs[id]?.stopping != nil { return comeToRest(id, at: now) }
     endGeneration(id, reason: boundary.cause, counts: false, keep: boundary.keep, at: now)
   }
 
   /// Members that stop one step apart wait for each other in vain: the rest is brought about by the end itself.
   mutating func watchBoundary(of id: JobID, at now: Instant) {
-    guard case .generation(let membership) = jobs[id]?.stage, let boundary = membership.boundary,
+    guard case .generation(let membership) = stage(of: id), let boundary = membership.boundary,
       let first = boundary.firstStopped, now - first >= limits.stopping
     else { return }
     let leader = membership.members[0]
@@ -75,14 +75,16 @@ extension JobBoard {
   }
 
   func standbys(of id: JobID) -> [Standby] {
-    workers.compactMap { worker, state in
-      guard case .standby(id, let since, let isReady) = state.status else { return nil }
-      return Standby(worker: worker, since: since, isReady: isReady)
-    }.sorted { $0.worker < $1.worker }
+    var standbys: [Standby] = []
+    for row in workers.indices {
+      guard case .standby(id, let since, let isReady) = workers[at: row].status else { continue }
+      standbys.append(Standby(worker: workers.keys[row], since: since, isReady: isReady))
+    }
+    return standbys
   }
 
   mutating func standBy(_ worker: WorkerID, for id: JobID) {
-    guard case .idle(let since) = workers[worker]?.status, let record = jobs[id]?.record else { return }
+    guard case .idle(let since) = status(of: worker), let record = jobs[id]?.record else { return }
     workers[worker]?.status = .standby(id, since: since, isReady: false)
     send(.standby(id, spec: record.spec, dataset: record.dataset), to: worker)
     log(id, .info, "\(worker) stands by: it fetches the data while the others go on")
@@ -90,14 +92,14 @@ extension JobBoard {
 
   /// The worker is free for another job.
   mutating func standDown(_ worker: WorkerID, reason: String) {
-    guard case .standby(let id, let since, _) = workers[worker]?.status else { return }
+    guard case .standby(let id, let since, _) = status(of: worker) else { return }
     workers[worker]?.status = .idle(since: since)
     send(.end(Stamp(job: id, generation: 0), reason: reason, jobOver: true), to: worker)
   }
 
   mutating func standbyReady(_ connection: ConnectionID, _ id: JobID, at now: Instant) {
     guard let worker = heard(connection, at: now) else { return }
-    guard case .standby(id, let since, _) = workers[worker]?.status else {
+    guard case .standby(id, let since, _) = status(of: worker) else {
       staleCount += 1
       return
     }

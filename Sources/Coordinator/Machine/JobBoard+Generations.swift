@@ -65,7 +65,7 @@ extension JobBoard {
       jobs[id]?.checkpoints.append(newest)
       persist(.checkpoint(newest))
     }
-    guard case .generation(let membership) = jobs[id]?.stage, membership.phase == .checking else { return }
+    guard case .generation(let membership) = stage(of: id), membership.phase == .checking else { return }
     if let newest, newest.name == membership.announced?.name {
       synchronize(id, step: newest.step, .checkpoint, at: now)
     } else {
@@ -75,7 +75,7 @@ extension JobBoard {
   }
 
   private mutating func synchronize(_ id: JobID, step: UInt64, _ origin: StateOrigin, at now: Instant) {
-    guard case .generation(var membership) = jobs[id]?.stage else { return }
+    guard case .generation(var membership) = stage(of: id) else { return }
     membership.enter(.synchronizing(step: step), at: now)
     jobs[id]?.stage = .generation(membership)
     jobs[id]?.committedStep = step
@@ -83,7 +83,7 @@ extension JobBoard {
   }
 
   mutating func ready(_ connection: ConnectionID, _ stamp: Stamp, step: UInt64, at now: Instant) {
-    if case .recovering(let recovery) = jobs[stamp.job]?.stage, recovery.record.number == stamp.generation {
+    if case .recovering(let recovery) = stage(of: stamp.job), recovery.record.number == stamp.generation {
       guard let worker = heard(connection, at: now), recovery.returned[worker] != nil else { return }
       return send(.start(stamp), to: worker)
     }
@@ -108,32 +108,27 @@ extension JobBoard {
   }
 
   mutating func stepped(_ connection: ConnectionID, _ stamp: Stamp, step: UInt64, at now: Instant) {
-    guard let (worker, rank, membership) = member(connection, stamp, at: now) else { return }
-    progress(of: worker, stamp, step: step, activity: membership.members[rank].activity, at: now)
+    guard let (_, rank, membership) = member(connection, stamp, at: now) else { return }
+    progress(of: rank, stamp, step: step, activity: membership.members[rank].activity, at: now)
     emit(.changed(stamp.job))
   }
 
-  /// Takes in how far a member is.
-  mutating func progress(of worker: WorkerID, _ stamp: Stamp, step: UInt64, activity: String, at now: Instant) {
-    guard case .generation(var membership) = jobs[stamp.job]?.stage, membership.stamp == stamp,
-      let rank = membership.rank(of: worker), membership.isNews(rank, step: step, activity: activity),
-      var job = jobs[stamp.job]
-    else { return }
-    let isNew = membership.note(rank, step: step, activity: activity, at: now)
-    job.stage = .generation(membership)
-    if isNew {
-      job.committedStep = step
-      job.clock.note(step: step, at: now)
-      job.budget.refill()
-      job.accusations = [:]
-    }
-    jobs[stamp.job] = job
+  /// Takes in how far a member of the current generation is.
+  mutating func progress(of rank: Int, _ stamp: Stamp, step: UInt64, activity: String, at now: Instant) {
+    guard let row = jobs.index(of: stamp.job) else { return }
+    var isNew = false
+    changeGeneration(of: stamp.job) { isNew = $0.note(rank, step: step, activity: activity, at: now) }
+    guard isNew else { return }
+    jobs[at: row].committedStep = step
+    jobs[at: row].clock.note(step: step, at: now)
+    jobs[at: row].budget.refill()
+    if !jobs[at: row].accusations.isEmpty { jobs[at: row].accusations = [:] }
   }
 
   mutating func peerLost(
     _ connection: ConnectionID, _ stamp: Stamp, accused rank: Int, evidence: String, at now: Instant
   ) {
-    if case .recovering(let recovery) = jobs[stamp.job]?.stage, recovery.record.number == stamp.generation {
+    if case .recovering(let recovery) = stage(of: stamp.job), recovery.record.number == stamp.generation {
       // Whoever was lost is not back, or says for itself that it is alive.
       guard let accuser = heard(connection, at: now), recovery.returned[accuser] != nil else { return }
       endRecovery(of: stamp.job, reason: "\(accuser) lost its link to rank \(rank): \(evidence)")
@@ -147,7 +142,7 @@ extension JobBoard {
     let accused = membership.members[rank].worker
     let report = "\(accuser) lost its link to \(accused): \(evidence)"
     endGeneration(stamp.job, reason: report, counts: true, at: now)
-    guard accused != accuser, case .waiting = jobs[stamp.job]?.stage else { return }
+    guard accused != accuser, case .waiting = stage(of: stamp.job) else { return }
     if accuse(accused, in: stamp.job) > 1 {
       // Alive, yet lost twice without a step in between: its training thread or its links are beyond repair.
       evict(accused, evidence: "\(report), for the second time", at: now)
@@ -165,8 +160,8 @@ extension JobBoard {
   ///     itself, not for workers that come and go as they please.
   ///   - keep: members that stay, from rank 0; the others drop their state and are free for other jobs.
   mutating func endGeneration(_ id: JobID, reason: String, counts: Bool, keep: Int = .max, at now: Instant) {
-    guard case .generation(let membership) = jobs[id]?.stage, var job = jobs[id] else { return }
-    let present = membership.members.map(\.worker).filter { workers[$0]?.status == .assigned(id) }
+    guard case .generation(let membership) = stage(of: id), var job = jobs[id] else { return }
+    let present = membership.members.map(\.worker).filter { status(of: $0) == .assigned(id) }
     let survivors = Array(present.prefix(keep))
     for worker in present.dropFirst(keep) {
       workers[worker]?.status = .idle(since: now)
@@ -191,9 +186,9 @@ extension JobBoard {
   /// Takes a worker out of its job, whatever the job is doing.
   mutating func withdraw(_ worker: WorkerID, reason: String, counts: Bool, at now: Instant) {
     for id in openJobs {
-      switch jobs[id]?.stage {
+      switch stage(of: id) {
       case .generation(let membership) where membership.rank(of: worker) != nil:
-        if workers[worker]?.status == .assigned(id) { workers[worker]?.status = .idle(since: now) }
+        if status(of: worker) == .assigned(id) { workers[worker]?.status = .idle(since: now) }
         endGeneration(id, reason: reason, counts: counts, at: now)
       case .waiting:
         changeInterlude(of: id) {
@@ -217,19 +212,19 @@ extension JobBoard {
 
   /// A suspect was heard.
   mutating func absolve(_ worker: WorkerID) {
-    guard case .assigned(let id) = workers[worker]?.status else { return }
+    guard case .assigned(let id) = status(of: worker) else { return }
     changeInterlude(of: id) { $0.suspects[worker] = nil }
   }
 
   mutating func watchSuspects(of id: JobID, at now: Instant) {
-    guard case .waiting(let interlude) = jobs[id]?.stage else { return }
+    guard case .waiting(let interlude) = stage(of: id) else { return }
     for (worker, suspicion) in interlude.suspects.sorted(by: { $0.key < $1.key }) where now >= suspicion.deadline {
       lose(worker, evidence: "\(suspicion.evidence), and silent for \(limits.accused.spoken) since", at: now)
     }
   }
 
   mutating func watchProgress(of id: JobID, at now: Instant) {
-    guard case .generation(let membership) = jobs[id]?.stage, let job = jobs[id],
+    guard case .generation(let membership) = stage(of: id), let job = jobs[id],
       let stalled = membership.stalled(hang: job.patience, at: now)
     else { return }
     switch membership.phase {
@@ -254,7 +249,7 @@ extension JobBoard {
     _ connection: ConnectionID, _ stamp: Stamp, at now: Instant
   ) -> (worker: WorkerID, rank: Int, membership: Membership)? {
     guard let worker = heard(connection, at: now) else { return nil }
-    guard case .generation(let membership) = jobs[stamp.job]?.stage, membership.stamp == stamp,
+    guard case .generation(let membership) = stage(of: stamp.job), membership.stamp == stamp,
       let rank = membership.rank(of: worker)
     else {
       staleCount += 1
@@ -264,14 +259,16 @@ extension JobBoard {
   }
 
   mutating func changeGeneration(of id: JobID, _ body: (inout Membership) -> Void) {
-    guard case .generation(var membership) = jobs[id]?.stage else { return }
+    guard let row = jobs.index(of: id), case .generation(var membership) = jobs[at: row].stage else { return }
+    // Held once only, so that its members are changed where they are.
+    jobs[at: row].stage = .over
     body(&membership)
-    jobs[id]?.stage = .generation(membership)
+    jobs[at: row].stage = .generation(membership)
   }
 
   mutating func changeInterlude(of id: JobID, _ body: (inout Job.Interlude) -> Void) {
-    guard case .waiting(var interlude) = jobs[id]?.stage else { return }
+    guard let row = jobs.index(of: id), case .waiting(var interlude) = jobs[at: row].stage else { return }
     body(&interlude)
-    jobs[id]?.stage = .waiting(interlude)
+    jobs[at: row].stage = .waiting(interlude)
   }
 }

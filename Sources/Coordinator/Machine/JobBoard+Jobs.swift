@@ -6,8 +6,8 @@ extension JobBoard {
     _ request: RequestID, _ submitted: JobRecord, _ settings: JobSettings, _ checkpoint: CheckpointRecord?
   ) {
     let key = submitted.idempotencyKey
-    if !key.isEmpty, let known = jobs.values.first(where: { $0.record.idempotencyKey == key }) {
-      emit(.answer(request, .submitted(known.record.id, existed: true)))
+    if !key.isEmpty, let known = jobs.indices.first(where: { jobs[at: $0].record.idempotencyKey == key }) {
+      emit(.answer(request, .submitted(jobs.keys[known], existed: true)))
       return
     }
     lastJob += 1
@@ -27,18 +27,18 @@ extension JobBoard {
   }
 
   mutating func datasetProgress(_ id: JobID, _ text: String) {
-    if case .preparing = jobs[id]?.stage { jobs[id]?.stage = .preparing(text) }
+    if case .preparing = stage(of: id) { jobs[id]?.stage = .preparing(text) }
   }
 
   mutating func datasetReady(_ id: JobID, _ name: String) {
-    guard case .preparing = jobs[id]?.stage else { return }
+    guard case .preparing = stage(of: id) else { return }
     jobs[id]?.record.dataset = name
     jobs[id]?.stage = .waiting(Job.Interlude())
     persist(.dataset(id, name))
   }
 
   mutating func datasetFailed(_ id: JobID, _ message: String, at now: Instant) {
-    guard case .preparing = jobs[id]?.stage else { return }
+    guard case .preparing = stage(of: id) else { return }
     conclude(id, .failed, reason: "its data set cannot be made: \(message)", at: now)
   }
 
@@ -112,7 +112,7 @@ extension JobBoard {
     case .preparing, .waiting, .paused, .over: break
     }
     let stamp = Stamp(job: id, generation: generation)
-    for worker in workers.keys.sorted() where workers[worker]?.status == .assigned(id) {
+    for worker in workers.keys where status(of: worker) == .assigned(id) {
       send(.end(stamp, reason: reason, jobOver: true), to: worker)
       workers[worker]?.status = .idle(since: now)
     }
@@ -126,7 +126,7 @@ extension JobBoard {
 
   /// The rank behind a message of the current generation, also while not all members are back after a restart.
   private mutating func speaker(_ connection: ConnectionID, _ stamp: Stamp, at now: Instant) -> Int? {
-    if case .recovering(let recovery) = jobs[stamp.job]?.stage, recovery.record.number == stamp.generation,
+    if case .recovering(let recovery) = stage(of: stamp.job), recovery.record.number == stamp.generation,
       let worker = heard(connection, at: now), recovery.returned[worker] != nil
     {
       return recovery.record.members.firstIndex { $0.worker == worker }

@@ -6,17 +6,19 @@ extension JobBoard {
   ///
   /// - Parameter clock: nil leaves out what changes all the time (seconds and steps).
   package func reason(of id: JobID, at clock: Instant?) -> String {
-    let now = clock.map(local)
-    guard let job = jobs[id] else { return "there is no \(id)" }
-    switch job.stage {
-    case .over: return job.record.reason
+    jobs.index(of: id).map { reason(ofRow: $0, at: clock.map(local)) } ?? "there is no \(id)"
+  }
+
+  private func reason(ofRow row: Int, at now: Instant?) -> String {
+    switch jobs[at: row].stage {
+    case .over: return jobs[at: row].record.reason
     case .preparing(let text), .paused(let text): return text
     case .recovering(let recovery):
       let missing = recovery.record.members.map(\.worker).filter { recovery.returned[$0] == nil }
       return "the coordinator was restarted: \(recovery.returned.count) of \(recovery.record.members.count) members of "
         + "generation \(recovery.record.number) are back; \(waiting(for: missing))"
         + (now.map { ", \((recovery.deadline - $0).spoken) left" } ?? "")
-    case .waiting(let interlude): return reason(job, interlude, at: now)
+    case .waiting(let interlude): return reason(ofRow: row, interlude, at: now)
     case .generation(let membership): return reason(membership, at: now)
     }
   }
@@ -43,28 +45,29 @@ extension JobBoard {
     }
   }
 
-  private func reason(_ job: Job, _ interlude: Job.Interlude, at now: Instant?) -> String {
+  private func reason(ofRow row: Int, _ interlude: Job.Interlude, at now: Instant?) -> String {
+    let settings = jobs[at: row].settings
     let count = interlude.survivors.count + interlude.candidates.count
     if let suspect = interlude.suspects.min(by: { $0.key < $1.key }) {
       return "waiting for a sign of life of \(suspect.key): \(suspect.value.evidence)"
     }
-    let from = job.newestCheckpoint.map { "; from checkpoint step \($0.step)" } ?? ""
-    guard count >= job.settings.minimumWorkers else {
-      let ahead = jobs.values.filter { isAhead($0, of: job) }.count
+    let from = jobs[at: row].checkpoints.last.map { "; from checkpoint step \($0.step)" } ?? ""
+    guard count >= settings.minimumWorkers else {
+      let ahead = jobs.indices.count { isAhead($0, of: row) }
       let turn = ahead == 0 ? "" : "; \(ahead) \(ahead == 1 ? "job" : "jobs") ahead"
       let resumed = interlude.survivors.isEmpty ? from : ""
-      return "\(count) of \(job.settings.minimumWorkers) workers\(resumed)\(turn)"
+      return "\(count) of \(settings.minimumWorkers) workers\(resumed)\(turn)"
     }
     if let notBefore = interlude.notBefore, let now, now < notBefore {
-      return "restart \(job.budget.spent) of \(RestartBudget.delays.count) in \((notBefore - now).spoken): "
+      return "restart \(jobs[at: row].budget.spent) of \(RestartBudget.delays.count) in \((notBefore - now).spoken): "
         + interlude.cause
     }
-    return "\(count) of \(job.settings.capacity) workers; waiting for more to arrive"
+    return "\(count) of \(settings.capacity) workers; waiting for more to arrive"
   }
 
-  private func isAhead(_ other: Job, of job: Job) -> Bool {
-    other.isReadyForWorkers
-      && (job.settings.priority, other.record.id) < (other.settings.priority, job.record.id)
+  private func isAhead(_ other: Int, of row: Int) -> Bool {
+    jobs[at: other].stage.isReadyForWorkers
+      && (jobs[at: row].settings.priority, other) < (jobs[at: other].settings.priority, row)
   }
 
   private func waiting(for workers: [WorkerID]) -> String {
@@ -74,13 +77,13 @@ extension JobBoard {
   /// Takes over the states and reasons that this event has changed.
   mutating func noteStates(at now: Instant) {
     for id in openJobs {
-      guard let job = jobs[id] else { continue }
-      let state = job.visibleState
-      let reason = reason(of: id, at: nil)
-      let isNew = job.record.state != state
-      guard isNew || job.record.reason != reason else { continue }
-      jobs[id]?.record.state = state
-      jobs[id]?.record.reason = reason
+      guard let row = jobs.index(of: id) else { continue }
+      let state = jobs[at: row].stage.visibleState ?? jobs[at: row].record.state
+      let reason = reason(ofRow: row, at: nil)
+      let isNew = jobs[at: row].record.state != state
+      guard isNew || jobs[at: row].record.reason != reason else { continue }
+      jobs[at: row].record.state = state
+      jobs[at: row].record.reason = reason
       if isNew { persist(.state(id, state, reason: reason)) }
       log(id, isNew ? .info : .debug, "\(state.rawValue): \(reason)")
       emit(.changed(id))
@@ -88,19 +91,20 @@ extension JobBoard {
   }
 }
 
-extension JobBoard.Job {
-  var visibleState: JobState {
-    switch stage {
+extension JobBoard.Job.Stage {
+  /// nil where the record tells how the job ended.
+  var visibleState: JobState? {
+    switch self {
     case .preparing: .preparing
     case .waiting(let interlude): interlude.survivors.isEmpty ? .queued : .running
     case .recovering, .generation: .running
     case .paused: .paused
-    case .over: record.state
+    case .over: nil
     }
   }
 
   var isReadyForWorkers: Bool {
-    switch stage {
+    switch self {
     case .waiting, .recovering, .generation: true
     case .preparing, .paused, .over: false
     }

@@ -66,7 +66,7 @@ extension JobBoard {
 
   /// A worker says hello and claims to be working on `stamp`; true when that is a generation that is being recovered.
   mutating func returned(_ worker: WorkerID, to stamp: Stamp, step: UInt64, at now: Instant) -> Bool {
-    guard case .recovering(var recovery) = jobs[stamp.job]?.stage, var job = jobs[stamp.job],
+    guard case .recovering(var recovery) = stage(of: stamp.job), var job = jobs[stamp.job],
       recovery.record.number == stamp.generation, recovery.record.members.contains(where: { $0.worker == worker })
     else { return false }
     recovery.returned[worker] = step
@@ -86,7 +86,7 @@ extension JobBoard {
   }
 
   mutating func watchRecovery(of id: JobID, at now: Instant) {
-    guard case .recovering(let recovery) = jobs[id]?.stage, now >= recovery.deadline else { return }
+    guard case .recovering(let recovery) = stage(of: id), now >= recovery.deadline else { return }
     let missing = recovery.record.members.map(\.worker).filter { recovery.returned[$0] == nil }
     let names = missing.map(\.description).joined(separator: ", ")
     endRecovery(
@@ -95,7 +95,7 @@ extension JobBoard {
 
   /// Gives up waiting for members: those that are back are the survivors of the generation.
   mutating func endRecovery(of id: JobID, reason: String) {
-    guard case .recovering(let recovery) = jobs[id]?.stage else { return }
+    guard case .recovering(let recovery) = stage(of: id) else { return }
     let survivors = recovery.record.members.map(\.worker).filter { recovery.returned[$0] != nil }
     let stamp = Stamp(job: id, generation: recovery.record.number)
     persist(.generationEnded(id, stamp.generation, reason: reason))
@@ -106,6 +106,6 @@ extension JobBoard {
   }
 
   mutating func forgetAbsent(_ members: [MemberRecord]) {
-    for member in members where workers[member.worker]?.status == .absent { workers[member.worker] = nil }
+    for member in members where status(of: member.worker) == .absent { workers[member.worker] = nil }
   }
 }

@@ -21,7 +21,7 @@ extension JobBoard {
   }
 
   /// Every job that this coordinator has ever had, in order of submission.
-  package var jobIDs: [JobID] { jobs.keys.sorted() }
+  package var jobIDs: [JobID] { jobs.keys }
 
   /// Whether a job is to store a checkpoint and let go of its workers.
   package func isComingToRest(_ id: JobID) -> Bool { jobs[id]?.stopping != nil }
@@ -30,7 +30,9 @@ extension JobBoard {
   package var nextJob: JobID { JobID(lastJob + 1) }
 
   /// Whether a job was submitted with this key.
-  package func knows(key: String) -> Bool { !key.isEmpty && jobs.values.contains { $0.record.idempotencyKey == key } }
+  package func knows(key: String) -> Bool {
+    !key.isEmpty && jobs.indices.contains { jobs[at: $0].record.idempotencyKey == key }
+  }
 
   /// The books on one job; its reason leaves out what changes all the time.
   package func record(of id: JobID) -> JobRecord? { jobs[id]?.record }
@@ -57,7 +59,7 @@ extension JobBoard {
 
   /// Every worker that is known at this moment.
   package func workerViews(at clock: Instant) -> [WorkerView] {
-    workers.values.sorted { $0.record.id < $1.record.id }.map { worker in
+    workers.values.map { worker in
       var view = WorkerView(
         record: worker.record, state: "idle", sinceHeard: local(clock) - worker.lastHeard,
         residentBytes: worker.pulse.residentBytes)

@@ -11,11 +11,12 @@ extension JobBoard {
       emit(.send(connection, .refused(reason: reason, remedy: remedy, exitCode: 78)))
       return
     }
-    let known = workers.first { $0.value.record.incarnation == record.incarnation }
-    if case .leaving = known?.value.status { return }
+    let known = workers.indices.first { workers[at: $0].record.incarnation == record.incarnation }
+      .map { (id: workers.keys[$0], worker: workers[at: $0]) }
+    if case .leaving = known?.worker.status { return }
     if known == nil { lastWorker += 1 }
-    record.id = known?.key ?? WorkerID(lastWorker)
-    var worker = known?.value ?? Worker(record: record, connection: nil, status: .idle(since: now), lastHeard: now)
+    record.id = known?.id ?? WorkerID(lastWorker)
+    var worker = known?.worker ?? Worker(record: record, connection: nil, status: .idle(since: now), lastHeard: now)
     if let old = worker.connection, old != connection { connections[old] = nil }
     if worker.record != record || known == nil {
       persist(.worker(record))
@@ -40,7 +41,7 @@ extension JobBoard {
   private mutating func place(_ id: WorkerID, _ introduction: Introduction, at now: Instant) {
     if let stamp = introduction.stamp {
       if returned(id, to: stamp, step: introduction.committedStep, at: now) { return }
-      if case .generation(let membership) = jobs[stamp.job]?.stage, membership.stamp == stamp,
+      if case .generation(let membership) = stage(of: stamp.job), membership.stamp == stamp,
         membership.phase == .training, membership.rank(of: id) != nil
       {
         // A new connection of a member that never stopped stepping.
@@ -76,13 +77,13 @@ extension JobBoard {
 
   /// The worker behind a connection, noted as heard; strangers, who have yet to say hello, are counted and ignored.
   mutating func heard(_ connection: ConnectionID, at now: Instant) -> WorkerID? {
-    guard let id = connections[connection], let status = workers[id]?.status else {
+    guard let id = connections[connection], let row = workers.index(of: id) else {
       staleCount += 1
       return nil
     }
-    workers[id]?.lastHeard = now
-    if case .silent(let stamp) = status {
-      workers[id]?.status = .idle(since: now)
+    workers[at: row].lastHeard = now
+    if case .silent(let stamp) = workers[at: row].status {
+      workers[at: row].status = .idle(since: now)
       log(nil, .info, "\(id) is back")
       if let stamp { dismiss(id, from: stamp) }
     }
@@ -91,23 +92,26 @@ extension JobBoard {
   }
 
   mutating func pulse(_ connection: ConnectionID, _ pulse: Pulse, at now: Instant) {
-    guard let id = heard(connection, at: now) else { return }
-    note(pulse, of: id, at: now)
+    guard let id = heard(connection, at: now), let row = workers.index(of: id) else { return }
+    note(pulse, ofRow: row, at: now)
   }
 
   /// Takes in what a sign of life says.
-  mutating func note(_ pulse: Pulse, of id: WorkerID, at now: Instant) {
-    workers[id]?.pulse = pulse
-    if let stamp = pulse.stamp, let time = pulse.shardTime, case .generation(let membership) = jobs[stamp.job]?.stage,
-      membership.stamp == stamp, membership.rank(of: id) != nil
-    {
-      jobs[stamp.job]?.shardTimes[id] = time
+  mutating func note(_ pulse: Pulse, ofRow row: Int, at now: Instant) {
+    workers[at: row].pulse = pulse
+    let id = workers.keys[row]
+    guard let stamp = pulse.stamp, let job = jobs.index(of: stamp.job),
+      case .generation(let membership) = jobs[at: job].stage, membership.stamp == stamp,
+      let rank = membership.rank(of: id)
+    else { return }
+    if let time = pulse.shardTime { jobs[at: job].shardTimes[id] = time }
+    if membership.isNews(rank, step: pulse.committedStep, activity: pulse.phase) {
+      progress(of: rank, stamp, step: pulse.committedStep, activity: pulse.phase, at: now)
     }
-    if let stamp = pulse.stamp { progress(of: id, stamp, step: pulse.committedStep, activity: pulse.phase, at: now) }
   }
 
   mutating func transferred(_ connection: ConnectionID, at now: Instant) {
-    guard let id = heard(connection, at: now), case .assigned(let job) = workers[id]?.status else { return }
+    guard let id = heard(connection, at: now), case .assigned(let job) = status(of: id) else { return }
     changeGeneration(of: job) { membership in
       if let rank = membership.rank(of: id) { membership.transferred(rank, at: now) }
     }
@@ -135,13 +139,13 @@ extension JobBoard {
 
   mutating func disconnected(_ connection: ConnectionID, at now: Instant) {
     guard let id = connections.removeValue(forKey: connection) else { return }
-    if case .leaving = workers[id]?.status {
+    if case .leaving = status(of: id) {
       workers[id] = nil
       return
     }
     workers[id]?.connection = nil
-    if wasAway(at: now), case .assigned(let job) = workers[id]?.status,
-      case .generation(let membership) = jobs[job]?.stage,
+    if wasAway(at: now), case .assigned(let job) = status(of: id),
+      case .generation(let membership) = stage(of: job),
       membership.phase == .training
     {
       // It gave us up, not its work: a closed connection is no evidence against it before it had time to return.
@@ -196,8 +200,8 @@ extension JobBoard {
   }
 
   private var recoveries: [(JobID, GenerationRecord)] {
-    jobs.sorted { $0.key < $1.key }.compactMap { id, job in
-      if case .recovering(let recovery) = job.stage { (id, recovery.record) } else { nil }
+    jobs.indices.compactMap {
+      if case .recovering(let recovery) = jobs[at: $0].stage { (jobs.keys[$0], recovery.record) } else { nil }
     }
   }
 

@@ -135,10 +135,10 @@ package struct JobBoard: Sendable {
 
   package let limits: Limits
   let programVersion: String
-  var jobs: [JobID: Job] = [:]
+  var jobs = Table<JobID, Job>()
   /// Those that are not over, in order of submission.
   var openJobs: [JobID] = []
-  var workers: [WorkerID: Worker] = [:]
+  var workers = Table<WorkerID, Worker>()
   var connections: [ConnectionID: WorkerID] = [:]
   var lastJob: UInt64 = 0
   var lastWorker: UInt64 = 0
@@ -176,9 +176,9 @@ package struct JobBoard: Sendable {
     }
     lastStep = clock
     let now = local(clock)
-    if case .pulse(let connection, let pulse) = event, let worker = worker(ofRoutinePulse: connection) {
-      workers[worker]?.lastHeard = now
-      note(pulse, of: worker, at: now)
+    if case .pulse(let connection, let pulse) = event, let row = row(ofRoutinePulse: connection) {
+      workers[at: row].lastHeard = now
+      note(pulse, ofRow: row, at: now)
       return takeEffects()
     }
     handle(event, at: now)
@@ -201,16 +201,16 @@ package struct JobBoard: Sendable {
     return effects.filter(\.isPersist) + effects.filter { !$0.isPersist }
   }
 
-  /// The worker on this connection, if a sign of life changes nobody's standing.
+  /// The row of the worker on this connection, if a sign of life changes nobody's standing.
   ///
   /// Most events by far are of this kind, so they ask for no new plan; the next tick makes one.
-  private func worker(ofRoutinePulse connection: ConnectionID) -> WorkerID? {
-    guard let id = connections[connection], let status = workers[id]?.status else { return nil }
-    switch status {
-    case .idle, .standby: return id
+  private func row(ofRoutinePulse connection: ConnectionID) -> Int? {
+    guard let id = connections[connection], let row = workers.index(of: id) else { return nil }
+    switch workers[at: row].status {
+    case .idle, .standby: return row
     case .assigned(let job):
-      guard case .waiting(let interlude) = jobs[job]?.stage else { return id }
-      return interlude.suspects[id] == nil ? id : nil
+      guard let job = jobs.index(of: job), case .waiting(let interlude) = jobs[at: job].stage else { return row }
+      return interlude.suspects[id] == nil ? row : nil
     case .silent, .absent, .leaving: return nil
     }
   }
@@ -259,22 +259,26 @@ package struct JobBoard: Sendable {
 
   /// Silence, standstill, deadlines.
   private mutating func watch(at now: Instant) {
-    if workers.values.contains(where: { now - $0.lastHeard > limits.dead }) { watchSilence(at: now) }
+    if workers.indices.contains(where: { now - workers[at: $0].lastHeard > limits.dead }) { watchSilence(at: now) }
     for id in openJobs {
-      switch jobs[id]?.stage {
+      guard let row = jobs.index(of: id) else { continue }
+      switch jobs[at: row].stage {
       case .waiting(let interlude) where !interlude.suspects.isEmpty: watchSuspects(of: id, at: now)
-      case .generation(let membership) where membership.isStill(for: jobs[id]?.settings.hang ?? .zero, at: now):
+      case .generation(let membership) where membership.isStill(for: jobs[at: row].settings.hang, at: now):
         watchProgress(of: id, at: now)
       case .recovering: watchRecovery(of: id, at: now)
       default: break
       }
-      watchBoundary(of: id, at: now)
-      if jobs[id]?.stopping != nil { watchStopping(of: id, at: now) }
+      // No job ever leaves the table, so the row is the same.
+      if case .generation(let membership) = jobs[at: row].stage, membership.boundary?.firstStopped != nil {
+        watchBoundary(of: id, at: now)
+      }
+      if jobs[at: row].stopping != nil { watchStopping(of: id, at: now) }
     }
   }
 
   private mutating func watchSilence(at now: Instant) {
-    for (id, worker) in workers.sorted(by: { $0.key < $1.key }) {
+    for (id, worker) in zip(workers.keys, workers.values) {
       watchAbsent(id, worker, at: now)
       guard worker.connection != nil, now - worker.lastHeard > limits.dead else { continue }
       if case .silent = worker.status { continue }
@@ -282,6 +286,10 @@ package struct JobBoard: Sendable {
       lose(id, evidence: "silent for \((now - worker.lastHeard).spoken)", at: now)
     }
   }
+
+  func stage(of id: JobID) -> Job.Stage? { jobs.index(of: id).map { jobs[at: $0].stage } }
+
+  func status(of id: WorkerID) -> Worker.Status? { workers.index(of: id).map { workers[at: $0].status } }
 
   mutating func emit(_ effect: Effect) { effects.append(effect) }
 
@@ -292,7 +300,7 @@ package struct JobBoard: Sendable {
   }
 
   mutating func send(_ order: Order, to worker: WorkerID) {
-    guard let connection = workers[worker]?.connection else { return }
+    guard let row = workers.index(of: worker), let connection = workers[at: row].connection else { return }
     effects.append(.send(connection, order))
   }
 }

@@ -35,7 +35,7 @@ package struct ReplanPolicy: Sendable {
 
   /// Whether to move from a plan whose steps take `current` to one whose steps would take `best`, now.
   package mutating func moves(from current: Duration, to best: Duration, at now: Instant) -> Bool {
-    guard best < current * (1 - Self.gain) else {
+    guard Self.isGain(from: current, to: best) else {
       inSightSince = nil
       return false
     }
@@ -47,6 +47,9 @@ package struct ReplanPolicy: Sendable {
     moves += 1
     return true
   }
+
+  /// Whether a step gets shorter by enough.
+  static func isGain(from current: Duration, to best: Duration) -> Bool { best < current * (1 - gain) }
 
   /// Other members: what was in sight is void, and the budget is full again.
   package mutating func reset() { self = ReplanPolicy() }

@@ -25,6 +25,13 @@ package enum ShardPlanner {
     return speeds.map { $0 >= fastest * (1 - tolerance) ? fastest : $0 }
   }
 
+  /// The time of a step if shards could be cut at will, a hair less: no plan has a shorter one.
+  package static func shortestStep(shardCount: Int, times: [Duration]) -> Duration {
+    guard times.allSatisfy({ $0 > .zero }) else { return .zero }
+    let rate = times.reduce(0) { $0 + 1 / ($1 / .seconds(1)) }
+    return .seconds(Double(shardCount) / rate * (1 - 1e-9))
+  }
+
   /// The shard ranges of workers of these speeds in rank order: contiguous, none empty, together `0..<shardCount`.
   ///
   /// - Parameters:
