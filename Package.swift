@@ -54,6 +54,7 @@ let package = Package(
     .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CLinux"),
     .target(name: "CIntrinsics"),
 
     // Kernels: one body per instruction set (see `levels`), chosen at start.
@@ -75,7 +76,7 @@ let package = Package(
     .target(name: "Export", dependencies: ["Graph", "Quantization", protobuf], swiftSettings: strict),
 
     // The cluster.
-    .target(name: "Communication", dependencies: ["CZeroMQ", protobuf], exclude: ["Messages"], swiftSettings: strict),
+    .target(name: "Communication", dependencies: ["CLinux", "CZeroMQ", protobuf], exclude: ["Messages"], swiftSettings: strict),
     .target(name: "RunStore", dependencies: [.product(name: "GRDB", package: "GRDB.swift")], swiftSettings: strict),
     .target(
       name: "Coordinator",

@@ -80,10 +80,8 @@ extension Body {
   }
 }
 
-/// The product behind both: target pixel = sum over its taps and source channels, panel by panel.
-///
-/// Blocks of pixels keep their row pointers (16 KB at most) and their source pixels in cache while every panel of
-/// weights passes over them; inside a block a panel pair stays in L2 for all tiles.
+/// The product behind both: target pixel = sum over its taps and source channels, in blocks of at most 16 KB of row
+/// pointers.
 private func multiply(
   _ pixels: PixelClass, taps: Int, samples: Int, source: UnsafePointer<Float>, sourceChannels: Int, sourceCount: Int,
   zeros: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
@@ -100,32 +98,21 @@ private func multiply(
   let pointersPerTile = max(pixels.tapCount, 1) * tileRows
   let blockTiles = min(64, 2048 / pointersPerTile)
   withScratch { pointers, tile in
-    var block = shares.tiles.lowerBound
-    while block < shares.tiles.upperBound {
-      let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
-      for index in block..<blockEnd {
-        rowSource.gather(
-          pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
-          into: pointers + (index - block) * pointersPerTile)
+    shares.visitBlocks(of: blockTiles) { slot, index in
+      rowSource.gather(
+        pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
+        into: pointers + slot * pointersPerTile)
+    } multiply: { slot, index, panel, panels in
+      let rows = UnsafePointer(pointers + slot * pointersPerTile)
+      let weights = packed + panel * kernel.panelStride
+      let direct = writer.directTarget(firstPixel: index * tileRows, panel: panel, panels: panels)
+      let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
+      if panels == 2 {
+        kernel.run32(rows, weights, result, stride: stride)
+      } else {
+        kernel.run16(rows, weights, result, stride: stride)
       }
-      var panel = shares.panels.lowerBound
-      while panel < shares.panels.upperBound {
-        let wide = panel + 1 < shares.panels.upperBound
-        let weights = packed + panel * kernel.panelStride
-        for index in block..<blockEnd {
-          let rows = UnsafePointer(pointers + (index - block) * pointersPerTile)
-          let direct = writer.directTarget(firstPixel: index * tileRows, panel: panel, panels: wide ? 2 : 1)
-          let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
-          if wide {
-            kernel.run32(rows, weights, result, stride: stride)
-          } else {
-            kernel.run16(rows, weights, result, stride: stride)
-          }
-          if direct == nil { writer.write(tile, firstPixel: index * tileRows, panel: panel, panels: wide ? 2 : 1) }
-        }
-        panel += wide ? 2 : 1
-      }
-      block = blockEnd
+      if direct == nil { writer.write(tile, firstPixel: index * tileRows, panel: panel, panels: panels) }
     }
   }
 }

@@ -42,12 +42,6 @@ func tapBytes(_ channels: Int) -> Int {
   #endif
 }
 
-/// Exact conversion of any int32, rounded once: the halves are exact, and the multiply-add rounds their sum.
-@inline(__always)
-private func real(_ sum: Integers) -> Floats {
-  fma(floats(sum &>> 12), Floats(repeating: 4096), floats(sum & 4095))
-}
-
 extension Body {
   package static func packInt8Weights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,
@@ -107,27 +101,17 @@ extension Body {
           let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
           let joined = joined.baseAddress!.assumingMemoryBound(to: Int8.self)
           let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-          var block = shares.tiles.lowerBound
-          while block < shares.tiles.upperBound {
-            let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
-            for index in block..<blockEnd {
-              let rows = pointers + (index - block) * pointersPerTile
-              source.gather(
-                plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: writer.total, into: rows)
-              if product.joined { product.join(rows, g, into: joined + (index - block) * product.joinedBytes) }
-              product.sumRows(rows, into: sums + (index - block) * tileRows)
-            }
-            for panel in stride(from: shares.panels.lowerBound, to: shares.panels.upperBound, by: 2) {
-              let wide = panel + 1 < shares.panels.upperBound
-              let weights = packed + panel * product.panelBytes
-              for index in block..<blockEnd {
-                product.multiply(pointers + (index - block) * pointersPerTile, weights, wide: wide, into: tile)
-                writer.write(
-                  tile, sums + (index - block) * tileRows, firstPixel: index * tileRows, panel: panel,
-                  panels: wide ? 2 : 1)
-              }
-            }
-            block = blockEnd
+          shares.visitBlocks(of: blockTiles) { slot, index in
+            let rows = pointers + slot * pointersPerTile
+            source.gather(
+              plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: writer.total, into: rows)
+            if product.joined { product.join(rows, g, into: joined + slot * product.joinedBytes) }
+            product.sumRows(rows, into: sums + slot * tileRows)
+          } multiply: { slot, index, panel, panels in
+            let weights = packed + panel * product.panelBytes
+            product.multiply(pointers + slot * pointersPerTile, weights, wide: panels == 2, into: tile)
+            writer.write(
+              tile, sums + slot * tileRows, firstPixel: index * tileRows, panel: panel, panels: panels)
           }
         }
       }
@@ -158,7 +142,7 @@ private struct Int8Writer {
       let target = output + firstPixel * outputs + k
       for row in 0..<min(tileRows, total - firstPixel) {
         let sum = UnsafeRawPointer(tile + row * 32 + index * 16).loadUnaligned(as: Integers.self) &- rowSums[row]
-        let result = offset.map { fma(real(sum), scale, $0) } ?? real(sum) * scale
+        let result = offset.map { fma(temper_to_float(sum), scale, $0) } ?? temper_to_float(sum) * scale
         if lanes == 16 { store(result, target + row * outputs) } else { store(result, target + row * outputs, lanes) }
       }
     }

@@ -85,7 +85,7 @@ private struct ShardScaling {
   }
 }
 
-/// Target pixel = sum over its taps and source channels, panel by panel; blocks as in `multiply` of Convolution.swift.
+/// Target pixel = sum over its taps and source channels, in blocks as in Convolution.swift.
 private func multiply(
   _ kernel: MicroKernelInt16, _ pixels: PixelClass, source: RowSource, packed: UnsafePointer<Int32>,
   _ scaling: ShardScaling, _ writer: TileWriter, part: Int, of parts: Int
@@ -95,27 +95,16 @@ private func multiply(
   let blockTiles = min(64, 2048 / pointersPerTile)
   withScratch { pointers, tile in
     let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-    var block = shares.tiles.lowerBound
-    while block < shares.tiles.upperBound {
-      let blockEnd = min(block + blockTiles, shares.tiles.upperBound)
-      for index in block..<blockEnd {
-        source.gather(
-          pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
-          into: pointers + (index - block) * pointersPerTile)
-      }
-      var panel = shares.panels.lowerBound
-      while panel < shares.panels.upperBound {
-        let panels = min(2, shares.panels.upperBound - panel)
-        let weights = packed + panel * kernel.panelStride
-        for index in block..<blockEnd {
-          let rows = UnsafePointer(pointers + (index - block) * pointersPerTile)
-          if panels == 2 { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
-          let result = scaling.apply(to: tile, firstPixel: index * tileRows, total: writer.total)
-          writer.write(result, firstPixel: index * tileRows, panel: panel, panels: panels)
-        }
-        panel += panels
-      }
-      block = blockEnd
+    shares.visitBlocks(of: blockTiles) { slot, index in
+      source.gather(
+        pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
+        into: pointers + slot * pointersPerTile)
+    } multiply: { slot, index, panel, panels in
+      let rows = UnsafePointer(pointers + slot * pointersPerTile)
+      let weights = packed + panel * kernel.panelStride
+      if panels == 2 { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
+      let result = scaling.apply(to: tile, firstPixel: index * tileRows, total: writer.total)
+      writer.write(result, firstPixel: index * tileRows, panel: panel, panels: panels)
     }
   }
 }

@@ -13,13 +13,21 @@ struct TileSums {
   let joins: Int
 }
 
+/// Columns k of dy for the pixels of a block.
+struct GradientColumns {
+  let first: UnsafePointer<Float>
+  /// Floats from one pixel to the next.
+  let stride: Int
+}
+
 extension WeightGradient {
-  /// tile[r, 0..<16] += sum over the block's pixels of rows[pixel, r] * dy[k], pixels ascending.
+  /// tile[r, 0..<16] += sum over `count` pixels of rows[pixel, r] * dy[k], pixels ascending.
   ///
-  /// - Parameter rows: 8 of every `stagedStride` floats, [block.count, 16].
+  /// - Parameter rows: 8 of every `stagedStride` floats, [count, 16].
   @inline(__always)
   func multiply16(
-    _ block: PixelBlock, _ rows: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>, _ sums: TileSums
+    _ count: Int, _ rows: UnsafePointer<Float>, _ gradient: GradientColumns, _ tile: UnsafeMutablePointer<Float>,
+    _ sums: TileSums
   ) {
     #if AVX512
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
@@ -28,9 +36,9 @@ extension WeightGradient {
         (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
         (c4, c5, c6, c7) = (load(tile + 128), load(tile + 160), load(tile + 192), load(tile + 224))
       }
-      var (x, gradient) = (rows, block.gradient)
-      for _ in 0..<block.count {
-        let b = load(gradient)
+      var (x, dy) = (rows, gradient.first)
+      for _ in 0..<count {
+        let b = load(dy)
         c0 = fma(Floats(repeating: x[0]), b, c0)
         c1 = fma(Floats(repeating: x[1]), b, c1)
         c2 = fma(Floats(repeating: x[2]), b, c2)
@@ -40,7 +48,7 @@ extension WeightGradient {
         c6 = fma(Floats(repeating: x[6]), b, c6)
         c7 = fma(Floats(repeating: x[7]), b, c7)
         x += stagedStride
-        gradient += block.gradientStride
+        dy += gradient.stride
       }
       var place = tile
       for _ in 0..<sums.joins {
@@ -63,15 +71,16 @@ extension WeightGradient {
       store(c6, place + 192)
       store(c7, place + 224)
     #else
-      multiplyHalf(block, rows, 0, tile, sums)
-      multiplyHalf(block, rows + 4, 0, tile + 128, sums)
+      multiplyHalf(count, rows, gradient, 0, tile, sums)
+      multiplyHalf(count, rows + 4, gradient, 0, tile + 128, sums)
     #endif
   }
 
   /// `multiply16` for 32 columns.
   @inline(__always)
   func multiply32(
-    _ block: PixelBlock, _ rows: UnsafePointer<Float>, _ tile: UnsafeMutablePointer<Float>, _ sums: TileSums
+    _ count: Int, _ rows: UnsafePointer<Float>, _ gradient: GradientColumns, _ tile: UnsafeMutablePointer<Float>,
+    _ sums: TileSums
   ) {
     #if AVX512
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
@@ -84,9 +93,9 @@ extension WeightGradient {
         (d0, d1, d2, d3) = (load(tile + 16), load(tile + 48), load(tile + 80), load(tile + 112))
         (d4, d5, d6, d7) = (load(tile + 144), load(tile + 176), load(tile + 208), load(tile + 240))
       }
-      var (x, gradient) = (rows, block.gradient)
-      for _ in 0..<block.count {
-        let (b, e) = (load(gradient), load(gradient + 16))
+      var (x, dy) = (rows, gradient.first)
+      for _ in 0..<count {
+        let (b, e) = (load(dy), load(dy + 16))
         var a = Floats(repeating: x[0])
         c0 = fma(a, b, c0)
         d0 = fma(a, e, d0)
@@ -112,7 +121,7 @@ extension WeightGradient {
         c7 = fma(a, b, c7)
         d7 = fma(a, e, d7)
         x += stagedStride
-        gradient += block.gradientStride
+        dy += gradient.stride
       }
       var place = tile
       for _ in 0..<sums.joins {
@@ -151,10 +160,10 @@ extension WeightGradient {
       store(c7, place + 224)
       store(d7, place + 240)
     #else
-      multiplyHalf(block, rows, 0, tile, sums)
-      multiplyHalf(block, rows + 4, 0, tile + 128, sums)
-      multiplyHalf(block, rows, 16, tile + 16, sums)
-      multiplyHalf(block, rows + 4, 16, tile + 144, sums)
+      multiplyHalf(count, rows, gradient, 0, tile, sums)
+      multiplyHalf(count, rows + 4, gradient, 0, tile + 128, sums)
+      multiplyHalf(count, rows, gradient, 16, tile + 16, sums)
+      multiplyHalf(count, rows + 4, gradient, 16, tile + 144, sums)
     #endif
   }
 
@@ -162,22 +171,22 @@ extension WeightGradient {
     /// Four rows of `multiply16`, with dy from column `offset`.
     @inline(__always)
     private func multiplyHalf(
-      _ block: PixelBlock, _ rows: UnsafePointer<Float>, _ offset: Int, _ tile: UnsafeMutablePointer<Float>,
-      _ sums: TileSums
+      _ count: Int, _ rows: UnsafePointer<Float>, _ gradient: GradientColumns, _ offset: Int,
+      _ tile: UnsafeMutablePointer<Float>, _ sums: TileSums
     ) {
       var (c0, c1, c2, c3) = (Floats.zero, Floats.zero, Floats.zero, Floats.zero)
       if !sums.startFromZero {
         (c0, c1, c2, c3) = (load(tile), load(tile + 32), load(tile + 64), load(tile + 96))
       }
-      var (x, gradient) = (rows, block.gradient + offset)
-      for _ in 0..<block.count {
-        let b = load(gradient)
+      var (x, dy) = (rows, gradient.first + offset)
+      for _ in 0..<count {
+        let b = load(dy)
         c0 = fma(Floats(repeating: x[0]), b, c0)
         c1 = fma(Floats(repeating: x[1]), b, c1)
         c2 = fma(Floats(repeating: x[2]), b, c2)
         c3 = fma(Floats(repeating: x[3]), b, c3)
         x += stagedStride
-        gradient += block.gradientStride
+        dy += gradient.stride
       }
       var place = tile
       for _ in 0..<sums.joins {

@@ -23,6 +23,32 @@ struct TileShares {
   }
 }
 
+extension TileShares {
+  /// Visits the tiles in blocks of at most `count`: first `gather` for every tile of a block, then `multiply` for every
+  /// tile of every panel, or pair of panels.
+  ///
+  /// A block keeps its row pointers and source pixels in cache while all weights pass over them; inside a block a panel
+  /// pair stays in the second-level cache for all tiles. `slot` numbers the tiles of a block.
+  @inline(__always)
+  func visitBlocks(
+    of count: Int, gather: (_ slot: Int, _ tile: Int) -> Void,
+    multiply: (_ slot: Int, _ tile: Int, _ panel: Int, _ panels: Int) -> Void
+  ) {
+    var first = tiles.lowerBound
+    while first < tiles.upperBound {
+      let end = min(first + count, tiles.upperBound)
+      for tile in first..<end { gather(tile - first, tile) }
+      var panel = panels.lowerBound
+      while panel < panels.upperBound {
+        let width = min(2, panels.upperBound - panel)
+        for tile in first..<end { multiply(tile - first, tile, panel, width) }
+        panel += width
+      }
+      first = end
+    }
+  }
+}
+
 /// Stores [8, 32] tiles into the target images, with bias or accumulation.
 struct TileWriter {
   let pixels: PixelClass

@@ -17,12 +17,10 @@ extension WeightGradient {
     var first = start
     let end = first + perShard
     while first < end {
-      var block = PixelBlock(
-        first: first, count: min(blockPixels, end - first), rows: rows, gradient: gradientOutput + first * outputs,
-        gradientStride: outputs)
+      let block = PixelBlock(first: first, count: min(blockPixels, end - first), rows: rows)
+      let blockGradient = gradientOutput + first * outputs
       if isStaged {
-        for index in 0..<columns { stageColumns(block, column + index * 32, index) }
-        block.gradientStride = 32
+        for index in 0..<columns { stageColumns(blockGradient, block.count, column + index * 32, index) }
       }
       let tileSums = TileSums(startFromZero: first == start, joins: first + block.count == end ? joins : 0)
       var tap = -1
@@ -30,12 +28,15 @@ extension WeightGradient {
         if index % 2 == 0 { stageRows(block, group + index, min(2, count - index), &tap) }
         let staged = stagedRows + index % 2 * tileRows
         for columnIndex in 0..<columns {
-          if isStaged { block.gradient = UnsafePointer(stagedColumns + columnIndex * blockPixels * 32) }
+          let gradient =
+            isStaged
+            ? GradientColumns(first: stagedColumns + columnIndex * blockPixels * 32, stride: 32)
+            : GradientColumns(first: blockGradient, stride: outputs)
           let tile = sums + (index * self.columns + columnIndex) * tileRows * 32
           if outputs - column - columnIndex * 32 > 16 {
-            multiply32(block, staged, tile, tileSums)
+            multiply32(block.count, staged, gradient, tile, tileSums)
           } else {
-            multiply16(block, staged, tile, tileSums)
+            multiply16(block.count, staged, gradient, tile, tileSums)
           }
         }
       }
@@ -49,24 +50,10 @@ extension WeightGradient {
   /// - Parameter tap: what `rows` points to, or -1.
   @inline(__always)
   private func stageRows(_ block: PixelBlock, _ group: Int, _ tiles: Int, _ tap: inout Int) {
-    let channels = plan.geometry.inputChannels
-    if aligned {
-      for index in 0..<tiles {
-        let row = (group + index) * tileRows
-        let rowTap = row / channels
-        let channel = row - rowTap * channels
-        if rowTap != tap {
-          gather(block, tap: rowTap)
-          tap = rowTap
-        }
-        if index == 0 && tiles == 2 && channel + stagedStride <= channels {
-          copyRows(block, channel, tiles: 2, to: stagedRows)
-          break
-        }
-        copyRows(block, channel, tiles: 1, to: stagedRows + index * tileRows)
-      }
-    } else {
-      for index in 0..<tiles { stageSingleRows(block, (group + index) * tileRows, to: stagedRows + index * tileRows) }
+    stage(block, group, tiles, &tap) { channel, tiles, index in
+      copyRows(block, channel, tiles: tiles, to: stagedRows + index * tileRows)
+    } copySingle: { firstRow, index in
+      stageSingleRows(block, firstRow, to: stagedRows + index * tileRows)
     }
   }
 
@@ -86,33 +73,22 @@ extension WeightGradient {
 
   /// Copies 8 consecutive (t, c) of every pixel, zero past the last.
   private func stageSingleRows(_ block: PixelBlock, _ firstRow: Int, to target: UnsafeMutablePointer<Float>) {
-    let channels = plan.geometry.inputChannels
-    var tap = -1
-    for lane in 0..<tileRows {
-      let row = firstRow + lane
-      guard row < rowCount else {
-        for pixel in 0..<block.count { target[pixel * stagedStride + lane] = 0 }
-        continue
-      }
-      let rowTap = row / channels
-      if rowTap != tap {
-        gather(block, tap: rowTap)
-        tap = rowTap
-      }
-      let channel = row - rowTap * channels
+    visitRows(block, firstRow) { lane, channel in
       for pixel in 0..<block.count {
-        target[pixel * stagedStride + lane] = block.rows[pixel].assumingMemoryBound(to: Float.self)[channel]
+        target[pixel * stagedStride + lane] =
+          channel.map { block.rows[pixel].load(fromByteOffset: $0 * 4, as: Float.self) } ?? 0
       }
     }
   }
 
   /// Copies 32 of the block's columns together, zero past the last: 16 KB that stay in L1 for all tiles.
   @inline(__always)
-  private func stageColumns(_ block: PixelBlock, _ column: Int, _ index: Int) {
-    let width = min(32, plan.geometry.outputChannels - column)
+  private func stageColumns(_ gradient: UnsafePointer<Float>, _ count: Int, _ column: Int, _ index: Int) {
+    let outputs = plan.geometry.outputChannels
+    let width = min(32, outputs - column)
     let columns = stagedColumns + index * blockPixels * 32
-    for pixel in 0..<block.count {
-      let source = block.gradient + pixel * block.gradientStride + column
+    for pixel in 0..<count {
+      let source = gradient + pixel * outputs + column
       let target = columns + pixel * 32
       store(load(source, width), target)
       if width > 16 { store(load(source + 16, width - 16), target + 16) }

@@ -19,9 +19,7 @@ extension WeightGradient {
     var first = start
     let end = first + perShard
     while first < end {
-      let block = PixelBlock(
-        first: first, count: min(2 * blockPixels, end - first), rows: rows, gradient: UnsafePointer(stagedColumns),
-        gradientStride: 32)
+      let block = PixelBlock(first: first, count: min(2 * blockPixels, end - first), rows: rows)
       let source = gradientOutput + first * outputs + column
       for index in 0..<columns {
         stagePairs(source + index * 32, min(32, outputs - column - index * 32), block.count, index)
@@ -72,26 +70,10 @@ extension WeightGradient {
   /// - Parameter tap: what `rows` points to, or -1.
   @inline(__always)
   private func stageRowPairs(_ block: PixelBlock, _ group: Int, _ tiles: Int, _ tap: inout Int) {
-    let channels = plan.geometry.inputChannels
-    guard aligned else {
-      for index in 0..<tiles {
-        stageSinglePairs(block, (group + index) * tileRows, words(stagedRows + index * tileRows))
-      }
-      return
-    }
-    for index in 0..<tiles {
-      let row = (group + index) * tileRows
-      let rowTap = row / channels
-      let channel = row - rowTap * channels
-      if rowTap != tap {
-        gather(block, tap: rowTap)
-        tap = rowTap
-      }
-      if index == 0 && tiles == 2 && channel + stagedStride <= channels {
-        pairRows(block, channel, tiles: 2, words(stagedRows))
-        break
-      }
-      pairRows(block, channel, tiles: 1, words(stagedRows + index * tileRows))
+    stage(block, group, tiles, &tap) { channel, tiles, index in
+      pairRows(block, channel, tiles: tiles, words(stagedRows + index * tileRows))
+    } copySingle: { firstRow, index in
+      stageSinglePairs(block, firstRow, words(stagedRows + index * tileRows))
     }
   }
 
@@ -123,22 +105,13 @@ extension WeightGradient {
 
   /// Pairs 8 consecutive (t, c) of the pixels, zero past the last row.
   private func stageSinglePairs(_ block: PixelBlock, _ firstRow: Int, _ target: UnsafeMutablePointer<Int32>) {
-    let channels = plan.geometry.inputChannels
     let pairs = (block.count + 1) / 2
-    var tap = -1
-    for lane in 0..<tileRows {
-      let row = firstRow + lane
-      guard row < rowCount else {
-        for pair in 0..<pairs { target[pair * stagedStride + lane] = 0 }
-        continue
-      }
-      let rowTap = row / channels
-      if rowTap != tap {
-        gather(block, tap: rowTap)
-        tap = rowTap
-      }
-      let channel = row - rowTap * channels
+    visitRows(block, firstRow) { lane, channel in
       for pair in 0..<pairs {
+        guard let channel else {
+          target[pair * stagedStride + lane] = 0
+          continue
+        }
         let low = block.rows[2 * pair].load(fromByteOffset: channel, as: Int8.self)
         let high = block.rows[2 * pair + 1].load(fromByteOffset: channel, as: Int8.self)
         target[pair * stagedStride + lane] = Int32(low) & 0xFFFF | Int32(high) << 16

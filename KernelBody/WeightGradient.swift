@@ -24,15 +24,12 @@ let blockPixels = 128
 /// Of int16, words from one pair of pixels to the next.
 let stagedStride = 2 * tileRows
 
-/// The pixels of one block, with 32 columns of dy, as the micro-kernel wants them.
+/// The pixels of one block.
 struct PixelBlock {
   let first: Int
   let count: Int
   /// [256] pointers to the rows of x.
   let rows: UnsafeMutablePointer<UnsafeRawPointer>
-  /// Columns k of dy, and the floats between pixels.
-  var gradient: UnsafePointer<Float>
-  var gradientStride: Int
 }
 
 /// dy, and with it what x is.
@@ -177,6 +174,56 @@ extension WeightGradient {
     switch gradient {
     case .float(let values): sumFloats(values, shard, group, count, column, sums, joins: joins)
     case .int16(let values, let scales): sumIntegers(values, scales, shard, group, count, column, sums, joins: joins)
+    }
+  }
+
+  /// Stages the rows of one or two tiles from row group `group`: `copy` takes 8 channels of the tap that `rows` points to
+  /// for each of `tiles` tiles from tile `index` on, `copySingle` tile `index` when its rows (t, c) are of several taps.
+  ///
+  /// - Parameter tap: what `rows` points to, or -1.
+  @inline(__always)
+  func stage(
+    _ block: PixelBlock, _ group: Int, _ tiles: Int, _ tap: inout Int,
+    copy: (_ channel: Int, _ tiles: Int, _ index: Int) -> Void, copySingle: (_ firstRow: Int, _ index: Int) -> Void
+  ) {
+    let channels = plan.geometry.inputChannels
+    guard aligned else {
+      for index in 0..<tiles { copySingle((group + index) * tileRows, index) }
+      return
+    }
+    for index in 0..<tiles {
+      let row = (group + index) * tileRows
+      let rowTap = row / channels
+      let channel = row - rowTap * channels
+      if rowTap != tap {
+        gather(block, tap: rowTap)
+        tap = rowTap
+      }
+      if index == 0 && tiles == 2 && channel + stagedStride <= channels {
+        copy(channel, 2, 0)
+        break
+      }
+      copy(channel, 1, index)
+    }
+  }
+
+  /// Visits 8 consecutive (t, c), pointing `rows` to the tap of each; `channel` is nil past the last.
+  @inline(__always)
+  func visitRows(_ block: PixelBlock, _ firstRow: Int, _ copy: (_ lane: Int, _ channel: Int?) -> Void) {
+    let channels = plan.geometry.inputChannels
+    var tap = -1
+    for lane in 0..<tileRows {
+      let row = firstRow + lane
+      guard row < rowCount else {
+        copy(lane, nil)
+        continue
+      }
+      let rowTap = row / channels
+      if rowTap != tap {
+        gather(block, tap: rowTap)
+        tap = rowTap
+      }
+      copy(lane, row - rowTap * channels)
     }
   }
 

@@ -31,7 +31,7 @@ private struct WinogradBlock {
   let weights: UnsafeMutablePointer<Float>
   let weightStride: Int
 
-  init(_ plan: ConvolutionPlan, channels: Int, scratch: UnsafeMutablePointer<Float>) {
+  init(channels: Int, scratch: UnsafeMutablePointer<Float>) {
     groups = ConvolutionPlan.winogradGroups(channels: channels)
     stride = ConvolutionPlan.winogradStride(channels: channels)
     patches = scratch
@@ -59,7 +59,7 @@ struct WinogradProduct {
 
   /// Computes this part's tiles and channels of `samples` samples.
   func run(samples: Int, scratch: UnsafeMutablePointer<Float>, part: Int, of parts: Int) {
-    let block = WinogradBlock(plan, channels: sourceChannels, scratch: scratch)
+    let block = WinogradBlock(channels: sourceChannels, scratch: scratch)
     let total = samples * table.patches.pixelCount
     let rows = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: plan.zeros)
     let shares = TileShares(pixels: total, channels: targetChannels, part: part, of: parts)

@@ -25,7 +25,7 @@ ALLOWED = {
     "Training": {"Graph", "Quantization", "Kernels", "Data", "JobSpec"},
     "Checkpoint": {"Graph", "CSodium"},
     "Export": {"Graph", "Quantization", "SwiftProtobuf"},
-    "Communication": {"CZeroMQ", "SwiftProtobuf"},
+    "Communication": {"CLinux", "CZeroMQ", "SwiftProtobuf"},
     "RunStore": {"GRDB"},
     "Coordinator": {"Communication", "JobSpec", "RunStore", "Checkpoint", "Data", "Logging"},
     "Worker": {"Training", "Communication", "Checkpoint", "Graph", "Quantization", "Data", "JobSpec", "Logging"},

@@ -1,6 +1,8 @@
 // One rank of `temper bench allreduce`, in a process of its own.
 
 import Communication
+import Training
+import Worker
 
 /// A rank that reduces ones with the others and tells how long it took.
 public enum AllReduceRank {
@@ -31,14 +33,12 @@ public enum AllReduceRank {
     let allReduce = try AllReduce(
       mesh: mesh, layout: ReductionLayout(sumCount: count, buckets: buckets, maximumCount: 0), ranges: ranges,
       shardCount: shardCount)
-    let pieces = allReduce.pieces.map { piece in
-      let buffer = UnsafeMutablePointer<Float>.allocate(capacity: count)
-      buffer.initialize(repeating: Float(piece.count), count: count)
-      return buffer
-    }
-    let result = UnsafeMutablePointer<Float>.allocate(capacity: count)
-    result.initialize(repeating: 0, count: count)
-    defer { for buffer in pieces + [result] { buffer.deallocate() } }
+    // As a worker has them.
+    let vectors = allReduce.pieces.map { _ in FloatVector.shared(count: count) }
+    let result = FloatVector.shared(count: count)
+    let pieces = vectors.map(\.pointer)
+    for (piece, buffer) in zip(allReduce.pieces, pieces) { buffer.update(repeating: Float(piece.count), count: count) }
+    defer { withExtendedLifetime((vectors, result)) {} }
 
     var slowest: [Double] = []
     var own = 0.0
@@ -54,12 +54,12 @@ public enum AllReduceRank {
       if step > options.warmUps { slowest.append(times.max() ?? 0) }
       guard step < options.warmUps + options.repetitions else { break }
       let start = ContinuousClock.now
-      allReduce.begin(step: UInt64(step), pieces: pieces, result: result, maxima: result)
+      allReduce.begin(step: UInt64(step), pieces: pieces, result: result.pointer, maxima: result.pointer)
       for bucket in buckets.indices { allReduce.submit(bucket: bucket) }
       try allReduce.wait()
       own = start.duration(to: .now).milliseconds
       // Every piece holds its number of shards, so every sum is the number of all shards.
-      guard step > 0 || UnsafeBufferPointer(start: result, count: count).allSatisfy({ $0 == Float(shardCount) }) else {
+      guard step > 0 || UnsafeBufferPointer(start: result.pointer, count: count).allSatisfy({ $0 == Float(shardCount) }) else {
         throw BenchmarkFailure(description: "rank \(rank): a sum over \(shardCount) shards is wrong")
       }
     }

@@ -41,7 +41,8 @@ struct BenchmarkJob {
       reducer = LocalReducer(plan: plan.reduction)
     }
     trainer = try Trainer(
-      plan: plan, state: state, dataset: dataset, ranges: ranges, rank: rank, threads: options.threads)
+      plan: plan, state: state, dataset: dataset, ranges: ranges, rank: rank, threads: options.threads,
+      makeVector: mesh == nil ? { FloatVector(count: $0) } : FloatVector.shared)
     profile = StepProfile(threadCount: options.threads)
     trainer.profile = profile
   }

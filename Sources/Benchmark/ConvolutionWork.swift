@@ -9,6 +9,18 @@ final class ConvolutionWork {
   enum Kind: String, CaseIterable {
     case forward, inputGradient, weightGradient, int8Forward, int16InputGradient, int16WeightGradient
 
+    /// For people.
+    var label: String {
+      switch self {
+      case .forward: "forward"
+      case .inputGradient: "input gradient"
+      case .weightGradient: "weight gradient"
+      case .int8Forward: "int8 forward"
+      case .int16InputGradient: "int16 input gradient"
+      case .int16WeightGradient: "int16 weight gradient"
+      }
+    }
+
     /// The peak that its speed is a share of: int16 products run at half the speed of int8.
     func limit(_ peak: Peak) -> Double {
       switch self {

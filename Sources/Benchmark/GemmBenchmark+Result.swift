@@ -95,6 +95,9 @@ extension GemmBenchmark.Result {
     (.int16WeightGradient, { $0.int16WeightGradient }),
   ]
 
+  /// Kinds of product as columns of a table: the key of their totals, their name, a layer's figures.
+  package static let columns = kinds.map { (key: $0.kind.rawValue, label: $0.kind.label, of: $0.of) }
+
   init(_ options: GemmBenchmark.Options, peak: Peak, layers: [Layer]) {
     benchmark = "gemm"
     size = options.size

@@ -2,6 +2,14 @@
 public import Communication
 public import Training
 
+extension FloatVector {
+  /// A vector that members on the same machine read where it lies, or an ordinary one where there is no such memory.
+  public static func shared(count: Int) -> FloatVector {
+    guard let buffer = SharedBuffer(count: count) else { return FloatVector(count: count) }
+    return FloatVector(count: count, pointer: buffer.pointer, owner: buffer)
+  }
+}
+
 /// Finishes sums, maxima and gathers of one generation over its mesh; see `Reducer`.
 public final class ClusterReducer: Reducer {
   private let mesh: PeerMesh

@@ -156,7 +156,8 @@ final class MemberRunner: @unchecked Sendable {
     startsFromCheckpoint = target.source == .checkpoint
     trainer = try Trainer(
       plan: memory.plan, state: state, dataset: memory.dataset, ranges: run.ranges, rank: run.assignment.rank,
-      threads: services.threads)
+      threads: services.threads,
+      makeVector: run.ranges.count > 1 ? FloatVector.shared : { FloatVector(count: $0) })
     return .synchronized(run.key, step: UInt64(state.committedStep))
   }
 

@@ -29,9 +29,11 @@ final class Ranks: Sendable {
   }
 
   /// Over ZeroMQ on this machine, by ipc or by tcp on loopback.
-  static func overZeroMQ(_ count: Int, ipc: Bool) throws -> Ranks {
+  static func overZeroMQ(_ count: Int, ipc: Bool, sharesMemory: Bool = true) throws -> Ranks {
     try Ranks(count) { _, onPeerLost in
-      try PeerMesh(PeerMesh.Configuration(ipcDirectory: ipc ? NSTemporaryDirectory() : nil), onPeerLost: onPeerLost)
+      try PeerMesh(
+        PeerMesh.Configuration(ipcDirectory: ipc ? NSTemporaryDirectory() : nil, sharesMemory: sharesMemory),
+        onPeerLost: onPeerLost)
     }
   }
 

@@ -203,8 +203,10 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
       sum.sum(count: range.count, into: target) { operand($0).start }
     }
     for piece in 0..<holders.count {
-      if let frame = held[base + piece] { engine.transport.release(frame) }
+      guard let frame = held[base + piece] else { continue }
+      defer { engine.transport.release(frame) }
       held[base + piece] = nil
+      try check(frame, on: engine)
     }
     granulesLeft -= 1
     var header = header(.result, buffers)
@@ -213,6 +215,13 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     for distance in 1..<membership.worldSize {
       try engine.send(header, payload: payload, to: (membership.rank + distance) % membership.worldSize)
     }
+  }
+
+  /// Refuses what was made of memory that its owner took back meanwhile.
+  private func check(_ frame: Frame, on engine: MeshEngine) throws {
+    guard !engine.transport.isIntact(frame) else { return }
+    throw CommunicationError(
+      .generationEnded, "\(membership.describe(Int(frame.header.rank))) is no longer in it", location: membership.title)
   }
 
   func submitMaxima(on engine: MeshEngine) throws {
@@ -312,5 +321,6 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     } else {
       UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: frame.payload.count)
     }
+    try check(frame, on: engine)
   }
 }

@@ -23,6 +23,15 @@ struct FrameHeader: Hashable {
     case stateCredit = 8
     /// There is no state to serve; the payload says why, in UTF-8.
     case stateRefused = 9
+    /// Offers a peer on the same machine to read payloads where they lie; the payload is a `MemoryOffer`.
+    case memoryOffer = 10
+    /// Takes the offer.
+    case memoryAccepted = 11
+    /// Says that the loan of number `offset` is read and may change.
+    case loanReturned = 12
+
+    /// Whether the transport deals with it alone.
+    var concernsMemory: Bool { rawValue >= Self.memoryOffer.rawValue }
   }
 
   static let byteCount = 72
@@ -44,6 +53,8 @@ struct FrameHeader: Hashable {
   var total: UInt64 = 0
   /// Bytes of payload.
   var payloadByteCount: UInt32 = 0
+  /// Number of a loan, when the frame carries a `SharedPlace` and not the payload itself; else 0.
+  var loan: UInt64 = 0
 
   /// Writes the header to `byteCount` bytes.
   func encode(into target: UnsafeMutableRawPointer) {
@@ -60,7 +71,7 @@ struct FrameHeader: Hashable {
     target.storeBytes(of: bucket.littleEndian, toByteOffset: 52, as: UInt32.self)
     target.storeBytes(of: piece.littleEndian, toByteOffset: 56, as: UInt32.self)
     target.storeBytes(of: payloadByteCount.littleEndian, toByteOffset: 60, as: UInt32.self)
-    target.storeBytes(of: 0, toByteOffset: 64, as: UInt64.self)
+    target.storeBytes(of: loan.littleEndian, toByteOffset: 64, as: UInt64.self)
   }
 
   /// Reads a header; nil for anything that is not exactly one of ours.
@@ -69,7 +80,7 @@ struct FrameHeader: Hashable {
       T(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
     }
     guard bytes.count == Self.byteCount, number(0, UInt32.self) == Self.magic, number(4, UInt16.self) == Self.version,
-      let kind = Kind(rawValue: bytes[6]), number(64, UInt64.self) == 0,
+      let kind = Kind(rawValue: bytes[6]),
       number(60, UInt32.self) <= UInt32(Self.maximumPayloadByteCount)
     else { return nil }
     self.kind = kind
@@ -83,6 +94,7 @@ struct FrameHeader: Hashable {
     bucket = number(52, UInt32.self)
     piece = number(56, UInt32.self)
     payloadByteCount = number(60, UInt32.self)
+    loan = number(64, UInt64.self)
   }
 
   init(_ kind: Kind, rank: Int, job: UInt64, generation: UInt64, step: UInt64 = 0) {

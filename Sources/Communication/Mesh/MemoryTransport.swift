@@ -29,6 +29,7 @@ public final class MemoryNetwork: Sendable {
     var members: [String: Member] = [:]
     var links: [UInt64: Link] = [:]
     var nextLink: UInt64 = 1
+    var withdrawn: Set<String> = []
   }
 
   let state = Mutex(State())
@@ -56,6 +57,11 @@ public final class MemoryNetwork: Sendable {
     }
   }
 
+  /// Has every payload of a member count as changed while it was read, as if the member had left and used its memory again.
+  public func withdrawMemory(name: String) {
+    _ = state.withLock { $0.withdrawn.insert("memory:\(name)") }
+  }
+
   func post(_ item: Item, link: UInt64, to name: String) {
     guard let member = state.withLock({ $0.members[name] }) else { return }
     member.inbox.withLock { $0[link, default: []].append(item) }
@@ -68,6 +74,7 @@ final class MemoryTransport: MeshTransport {
   var localEndpoint: String { "" }
   var endpointKey: CurvePublicKey? { nil }
   let ledger: SendLedger
+  var lentByteCount: UInt64 { 0 }
   private let network: MemoryNetwork
   private let member: MemoryNetwork.Member
   private let wake: WakePipe
@@ -153,6 +160,10 @@ final class MemoryTransport: MeshTransport {
       if !items.isEmpty { inbox[link] = items }
       return (link, item)
     }
+  }
+
+  func isIntact(_ frame: Frame) -> Bool {
+    network.state.withLock { state in state.links[frame.link].map { !state.withdrawn.contains($0.from) } ?? true }
   }
 
   func release(_ frame: Frame) { frame.storage.deallocate() }

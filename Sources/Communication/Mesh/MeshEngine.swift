@@ -292,6 +292,7 @@ final class MeshEngine {
     }
     traffic.sentFrames += 1
     traffic.sentBytes += UInt64(payload.count)
+    traffic.lentBytes = transport.lentByteCount
   }
 
   func violation(_ frame: Frame, _ what: String) -> CommunicationError {

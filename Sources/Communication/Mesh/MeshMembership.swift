@@ -69,6 +69,8 @@ public struct PeerLoss: Sendable, Hashable {
 public struct MeshTraffic: Sendable, Hashable {
   /// Payload bytes given to links.
   public var sentBytes: UInt64 = 0
+  /// Of these, bytes that peers on this machine read where they lie.
+  public var lentBytes: UInt64 = 0
   /// Payload bytes of frames that were used.
   public var receivedBytes: UInt64 = 0
   /// Frames given to links.

@@ -13,6 +13,8 @@ struct MeshPort {
   let gate: LinkGate?
   private let domain: String?
   private let path: String?
+  /// Whether it takes processes of this user on this machine only.
+  var isLocal: Bool { path != nil }
 
   /// Listens on tcp, at a free port of an interface.
   ///

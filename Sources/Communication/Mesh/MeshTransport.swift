@@ -51,6 +51,8 @@ protocol MeshTransport: AnyObject {
   /// The public key of `dataEndpoint`; nil when it asks for none.
   var endpointKey: CurvePublicKey? { get }
   var ledger: SendLedger { get }
+  /// Bytes of the payloads that peers read in this member's memory, since the transport was made.
+  var lentByteCount: UInt64 { get }
 
   /// Begins to link to every other rank of the membership; `.linked` follows for each.
   func open(_ membership: MeshMembership) throws
@@ -62,6 +64,8 @@ protocol MeshTransport: AnyObject {
   func send(_ header: FrameHeader, payload: UnsafeRawBufferPointer, to rank: Int) -> Bool
   /// Waits for something to report, at most for `timeout` (nil: for ever), or until `wake`.
   func poll(timeout: Duration?, _ deliver: (TransportEvent) -> Void)
+  /// Whether the payload of a frame was whole while it was read; asked afterwards, before the outcome is used.
+  func isIntact(_ frame: Frame) -> Bool
   /// Hands the memory of a frame back.
   func release(_ frame: Frame)
   func close()

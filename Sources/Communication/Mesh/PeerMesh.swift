@@ -21,12 +21,15 @@ public final class PeerMesh: Sendable {
     public var linkTimeout: Duration
     /// Whether tcp links are encrypted and peers proven by `LinkKeys`; in the clear they are allowed on loopback only.
     public var isEncrypted: Bool
+    /// Whether peers on this machine, linked by ipc, read gradients in `SharedBuffer`s where they lie.
+    public var sharesMemory: Bool
 
     /// Makes a configuration; loopback only unless told otherwise.
     public init(
       interface: String = "127.0.0.1", advertisedAddress: String? = nil, ipcDirectory: String? = nil,
-      linkTimeout: Duration = .seconds(3), isEncrypted: Bool = true
+      linkTimeout: Duration = .seconds(3), isEncrypted: Bool = true, sharesMemory: Bool = true
     ) {
+      self.sharesMemory = sharesMemory
       self.isEncrypted = isEncrypted
       self.interface = interface
       self.advertisedAddress = advertisedAddress

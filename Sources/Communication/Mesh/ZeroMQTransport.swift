@@ -1,7 +1,8 @@
 // The mesh over ZeroMQ: ROUTERs that peers connect to (MeshPort), and one DEALER per peer. All sending is by DEALER, all
 // receiving by ROUTER. A member's ROUTER lives as long as its process, so a DEALER that is disconnected is evidence of a lost process or network, and
 // members that merely leave a generation break nobody's links.
-// Payloads are sent from the caller's memory without copying; SendLedger knows when libzmq has let go of them.
+// Payloads are sent from the caller's memory without copying; SendLedger knows when libzmq has let go of them. Peers linked by
+// ipc read gradients in place instead (MemorySharing).
 
 import CZeroMQ
 import Foundation
@@ -11,7 +12,7 @@ final class ZeroMQTransport: MeshTransport {
   let localEndpoint: String
   let ledger: SendLedger
 
-  private struct Link {
+  struct Link {
     var rank: Int
     var dealer: Socket
     var monitor: SocketMonitor
@@ -19,6 +20,11 @@ final class ZeroMQTransport: MeshTransport {
     /// The keys of a tcp link.
     var protection: (own: CurveKeyPair, peer: CurvePublicKey)?
     var isLinked = false
+    var isLocal: Bool { protection == nil && endpoint.hasPrefix("ipc:") }
+    /// Whether the peer reads this member's memory.
+    var isReader = false
+    /// Whether the peer's offer was taken and it does not know yet.
+    var owesAcceptance = false
     /// When to replace a socket whose handshake failed.
     var retryAt: ContinuousClock.Instant?
   }
@@ -32,7 +38,11 @@ final class ZeroMQTransport: MeshTransport {
   private let pair: CurveKeyPair?
   /// The tcp port, then the ipc port if there is one.
   private let ports: [MeshPort]
-  private var links: [Link] = []
+  var links: [Link] = []
+  var membership: MeshMembership?
+  let sharing: MemorySharing
+  /// Offers of generations that this member has yet to open.
+  var offers: [FrameHeader: MemoryOffer] = [:]
   private var pollSet = PollSet()
   private var messages = MessagePool()
   private let ledgerHint: Unmanaged<SendLedger>
@@ -49,6 +59,7 @@ final class ZeroMQTransport: MeshTransport {
     host = HostIdentity.current
     ledger = SendLedger(wake: wake)
     pair = configuration.isEncrypted ? .make() : nil
+    sharing = MemorySharing(isAllowed: configuration.sharesMemory && configuration.ipcDirectory != nil)
     let tcp = try MeshPort.tcp(interface: configuration.interface, pair: pair, options: options)
     let number = tcp.endpoint.split(separator: ":").last.map(String.init) ?? ""
     dataEndpoint = configuration.advertisedAddress.map { "tcp://\($0):\(number)" } ?? tcp.endpoint
@@ -72,11 +83,14 @@ final class ZeroMQTransport: MeshTransport {
   }
 
   var endpointKey: CurvePublicKey? { pair?.publicKey }
+  var lentByteCount: UInt64 { sharing.lentByteCount }
 
   // MARK: Links
 
   func open(_ membership: MeshMembership) throws {
+    self.membership = membership
     for port in ports { try port.open(membership) }
+    defer { takeEarlyOffers() }
     for (rank, peer) in membership.peers.enumerated() where rank != membership.rank {
       let isLocal = !localEndpoint.isEmpty && !peer.ipcEndpoint.isEmpty && peer.host == host
       guard !isLocal, pair != nil else {
@@ -114,6 +128,8 @@ final class ZeroMQTransport: MeshTransport {
       link.dealer.close()
     }
     links.removeAll()
+    membership = nil
+    for _ in 0..<sharing.end() { ledger.remove() }
     for port in ports { port.gate?.close() }
   }
 
@@ -125,7 +141,23 @@ final class ZeroMQTransport: MeshTransport {
   // MARK: Sending
 
   func send(_ header: FrameHeader, payload: UnsafeRawBufferPointer, to rank: Int) -> Bool {
-    guard let dealer = links.first(where: { $0.rank == rank })?.dealer else { return false }
+    guard let link = links.first(where: { $0.rank == rank }) else { return false }
+    if link.isReader, header.kind == .partial || header.kind == .result, payload.count > Self.copyLimit,
+      let (number, place) = sharing.lend(payload, to: rank)
+    {
+      ledger.add()
+      var header = header
+      header.loan = number
+      return withUnsafeTemporaryAllocation(byteCount: SharedPlace.byteCount, alignment: 8) { bytes in
+        guard let start = bytes.baseAddress else { return false }
+        place.encode(into: start)
+        return send(header, payload: UnsafeRawBufferPointer(bytes), over: link.dealer)
+      }
+    }
+    return send(header, payload: payload, over: link.dealer)
+  }
+
+  func send(_ header: FrameHeader, payload: UnsafeRawBufferPointer, over dealer: Socket) -> Bool {
     dealer.checkOwner()
     header.encode(into: headerBytes)
     guard retry({ zmq_send(dealer.raw, headerBytes, FrameHeader.byteCount, ZMQ_DONTWAIT | ZMQ_SNDMORE) }) else {
@@ -185,6 +217,7 @@ final class ZeroMQTransport: MeshTransport {
     for index in links.indices {
       if !links[index].isLinked, links[index].retryAt == nil, pollSet.canSend(1 + ports.count + 2 * index + 1) {
         links[index].isLinked = true
+        offerMemory(over: links[index])
         events.append(.linked(rank: links[index].rank))
       }
       while let event = links[index].monitor.next() {
@@ -198,6 +231,7 @@ final class ZeroMQTransport: MeshTransport {
         }
       }
       if let due = links[index].retryAt, due <= Self.clock.now { replace(index) }
+      acceptMemory(index)
     }
     return events
   }
@@ -232,14 +266,23 @@ final class ZeroMQTransport: MeshTransport {
       header = FrameHeader(decoding: UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part)))
     }
     guard zmq_msg_more(part) != 0, receivePart(part, port), zmq_msg_more(part) == 0, let link, let header,
-      zmq_msg_size(part) == Int(header.payloadByteCount), port.confirms(header, part)
+      zmq_msg_size(part) == (header.loan == 0 ? Int(header.payloadByteCount) : SharedPlace.byteCount),
+      port.confirms(header, part)
     else {
       while zmq_msg_more(part) != 0 && receivePart(part, port) {}
       messages.give(part)
       deliver(.garbage)
       return true
     }
-    let payload = UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part))
+    var payload = UnsafeRawBufferPointer(start: zmq_msg_data(part), count: zmq_msg_size(part))
+    if header.kind.concernsMemory || header.loan != 0 {
+      let event = takeMemory(header, &payload, from: port)
+      if event != nil || header.kind.concernsMemory {
+        messages.give(part)
+        if let event { deliver(event) }
+        return true
+      }
+    }
     deliver(.frame(Frame(header: header, link: link, payload: payload, storage: UnsafeMutableRawPointer(part))))
     return true
   }
@@ -249,6 +292,7 @@ final class ZeroMQTransport: MeshTransport {
   }
 
   func release(_ frame: Frame) {
+    returnLoan(frame.header)
     messages.give(frame.storage.assumingMemoryBound(to: zmq_msg_t.self))
   }
 }

@@ -13,11 +13,22 @@ public enum ClientSecurity: Sendable, Hashable {
 /// Finds the key file of a program.
 public enum Credentials {
   /// The folder of a person's keys: `$XDG_CONFIG_HOME/temper`, else `~/.config/temper`.
-  public static func defaultFolder(environment: [String: String]) -> String {
+  private static func defaultFolder(environment: [String: String]) -> String {
     if let configuration = environment["XDG_CONFIG_HOME"], configuration.hasPrefix("/") {
       return configuration + "/temper"
     }
     return (environment["HOME"] ?? NSHomeDirectory()) + "/.config/temper"
+  }
+
+  /// The place of a program's keys, a folder or a file, and where that was said.
+  ///
+  /// - Parameters:
+  ///   - option: the value of `--keys`.
+  ///   - environment: the variables of the process.
+  public static func place(option: String?, environment: [String: String]) -> (path: String, origin: String) {
+    if let option { return (option, "--keys") }
+    if let variable = environment["TEMPER_KEYS"], !variable.isEmpty { return (variable, "TEMPER_KEYS") }
+    return (defaultFolder(environment: environment), "default")
   }
 
   /// The key file to use and where that was said.
@@ -29,9 +40,7 @@ public enum Credentials {
   public static func location(
     role: KeyRole, option: String?, environment: [String: String]
   ) -> (path: String, origin: String) {
-    let variable = environment["TEMPER_KEYS"].flatMap { $0.isEmpty ? nil : $0 }
-    let origin = option != nil ? "--keys" : variable != nil ? "TEMPER_KEYS" : "default"
-    let place = option ?? variable ?? defaultFolder(environment: environment)
+    let (place, origin) = place(option: option, environment: environment)
     var isFolder: ObjCBool = false
     let isFile = FileManager.default.fileExists(atPath: place, isDirectory: &isFolder) && !isFolder.boolValue
     return (isFile ? place : "\(place)/\(role.rawValue).key", origin)

@@ -213,6 +213,8 @@ final class CoordinatorCore {
     switch gate.enroll(message, from: peer) {
     case .success(let enrolled):
       logger.info("enrolled a key of \(enrolled.role) \(enrolled.name) by its token")
+      // Before the answer: who holds the token hears the door refuse it from then on.
+      dismissRevoked()
       reply(.enrolled(enrolled), to: peer, request)
     case .failure(let refusal): reply(.refused(refusal.message), to: peer, request)
     }

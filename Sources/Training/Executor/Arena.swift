@@ -25,7 +25,7 @@ final class Arena {
     }
     transientByteCount = transientEnd
     byteCount = end
-    memory = .allocate(byteCount: max(end, Self.alignment), alignment: Self.alignment)
+    memory = LargeMemory.allocate(byteCount: max(end, Self.alignment))
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: end)
     for (tensor, offset) in zip(transient, offsets) { tensor.place(at: memory + offset) }
     for (tensor, offset) in zip(persistent, persistentOffsets) { tensor.place(at: memory + offset) }

@@ -21,9 +21,10 @@ public final class LocalReducer: Reducer {
     self.result = result
   }
 
-  /// Copies the bucket to the result.
+  /// The bucket is the result, copied unless it lies there already.
   public func submit(bucket: Int) {
     guard let piece, let result else { preconditionFailure("submit(bucket: \(bucket)) outside a step") }
+    guard piece != result else { return }
     let range = plan.buckets[bucket]
     (result + range.lowerBound).update(from: piece + range.lowerBound, count: range.count)
   }

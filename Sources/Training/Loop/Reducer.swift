@@ -16,7 +16,7 @@ public protocol Reducer: AnyObject {
   ///   - pieces: one partial sum vector (`ReductionPlan.sumCount` Floats) for each piece of this member, ascending. A piece is a
   ///     maximal complete aligned subtree of the member's shards. They must stay valid and, once submitted, unchanged
   ///     until `wait` returns or throws.
-  ///   - result: receives the sum over all shards, `sumCount` Floats; overlaps no piece.
+  ///   - result: receives the sum over all shards, `sumCount` Floats; may be one of the pieces.
   ///   - maxima: own maxima on entry, the maxima over all members after `wait`; `ReductionPlan.maximumCount` Floats.
   ///   - halfScale: 0, or the scale of gradients that are summed as halves: every node of the tree over them is
   ///     fp16(value * halfScale) / halfScale, as the pieces are already.

@@ -7,7 +7,7 @@ import Quantization
 final class StepBuffers {
   /// One sum vector per piece.
   let pieces: [UnsafeMutablePointer<Float>]
-  /// The reduced sum vector.
+  /// The reduced sum vector, written over the first piece.
   let sum: FloatVector
   /// The reduced maxima.
   let maxima: FloatVector
@@ -16,10 +16,12 @@ final class StepBuffers {
   private let storage: [FloatVector]
   private let scales: FloatVector
 
-  init(plan: JobPlan, pieceCount: Int) {
-    storage = (0..<pieceCount).map { _ in FloatVector(count: plan.reduction.sumCount) }
+  /// - Parameter makeVector: makes the sum vectors, which other processes may read.
+  init(plan: JobPlan, pieceCount: Int, makeVector: (_ count: Int) -> FloatVector) {
+    storage = (0..<pieceCount).map { _ in makeVector(plan.reduction.sumCount) }
     pieces = storage.map(\.pointer)
-    sum = FloatVector(count: plan.reduction.sumCount)
+    // A member may hold no shard.
+    sum = storage.first ?? makeVector(plan.reduction.sumCount)
     maxima = FloatVector(count: plan.reduction.maximumCount)
     observers = [ObserverState](repeating: .initial, count: plan.reduction.observerNames.count)
     scales = FloatVector(count: observers.count)

@@ -38,9 +38,11 @@ public final class Trainer {
   ///   - ranges: the virtual shards of every rank, ascending, together 0..<V.
   ///   - rank: this member's place in `ranges`.
   ///   - threads: threads to compute with, this one included; no result depends on it.
+  ///   - makeVector: makes the vectors that the reducer gets; ordinary memory by default.
   /// - Throws: `TrainingError.invalidData` when the data set is not the plan's.
   public init(
-    plan: JobPlan, state: TrainingState, dataset: InMemoryDataset, ranges: [Range<Int>], rank: Int, threads: Int
+    plan: JobPlan, state: TrainingState, dataset: InMemoryDataset, ranges: [Range<Int>], rank: Int, threads: Int,
+    makeVector: (_ count: Int) -> FloatVector = { FloatVector(count: $0) }
   ) throws {
     try plan.check(dataset)
     self.plan = plan
@@ -57,7 +59,7 @@ public final class Trainer {
     loader = try BatchLoader(
       plan: plan, samples: dataset.train,
       slots: shards.lowerBound * samplesPerShard..<shards.upperBound * samplesPerShard)
-    buffers = StepBuffers(plan: plan, pieceCount: assignment.pieces.count)
+    buffers = StepBuffers(plan: plan, pieceCount: assignment.pieces.count, makeVector: makeVector)
     update = StateUpdate(plan: plan, pool: pool)
   }
 

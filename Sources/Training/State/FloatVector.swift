@@ -11,13 +11,21 @@ public final class FloatVector: @unchecked Sendable {
   /// The first Float; valid as long as the vector, which a local variable only is until its last use: hold it with
   /// `withExtendedLifetime` there.
   public let pointer: UnsafeMutablePointer<Float>
+  private let owner: AnyObject?
 
   /// Makes a vector with every element set to `value`.
   public init(count: Int, repeating value: Float = 0) {
     self.count = count
-    pointer = UnsafeMutableRawPointer.allocate(byteCount: max(64, 4 * count), alignment: 64)
-      .bindMemory(to: Float.self, capacity: count)
+    owner = nil
+    pointer = LargeMemory.allocate(byteCount: max(64, 4 * count)).bindMemory(to: Float.self, capacity: count)
     pointer.initialize(repeating: value, count: count)
+  }
+
+  /// Makes a vector on memory that `owner` keeps for as long as it lives.
+  public init(count: Int, pointer: UnsafeMutablePointer<Float>, owner: AnyObject) {
+    self.count = count
+    self.pointer = pointer
+    self.owner = owner
   }
 
   /// Makes a vector of an array's values.
@@ -26,7 +34,7 @@ public final class FloatVector: @unchecked Sendable {
     copy(from: values)
   }
 
-  deinit { pointer.deallocate() }
+  deinit { if owner == nil { pointer.deallocate() } }
 
   /// The values as an array (a copy).
   public var values: [Float] { [Float](UnsafeBufferPointer(start: pointer, count: count)) }

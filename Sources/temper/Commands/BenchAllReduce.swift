@@ -1,7 +1,7 @@
 // temper bench allreduce: the gradient's way between processes of this machine.
 
-import ArgumentParser
-import Benchmark
+public import ArgumentParser
+public import Benchmark
 import Foundation
 
 struct BenchAllReduce: ParsableCommand {
@@ -50,7 +50,7 @@ struct AllReduceOptions: ParsableArguments {
   var repetitions = 15
 
   @Option(help: "How processes reach each other: ipc, tcp (loopback, in the clear) or curve (loopback, encrypted).")
-  var transport = BenchTransport.ipc
+  var transport = RankTransport.ipc
 
   func validate() throws {
     guard (1...1024).contains(sizeMib) else { throw ValidationError("--size-mib is \(sizeMib); it takes 1...1024") }
@@ -64,24 +64,13 @@ struct AllReduceOptions: ParsableArguments {
     var options = AllReduceBenchmark.Options()
     options.mebibytes = sizeMib
     options.workers = workers
-    options.transport = transport.transport
+    options.transport = transport
     options.repetitions = repetitions
     return options
   }
 }
 
-/// `RankTransport` on the command line.
-enum BenchTransport: String, CaseIterable, ExpressibleByArgument {
-  case ipc, tcp, curve
-
-  var transport: RankTransport {
-    switch self {
-    case .ipc: .ipc
-    case .tcp: .tcp
-    case .curve: .curve
-    }
-  }
-}
+extension RankTransport: ExpressibleByArgument {}
 
 /// A rank; started by `BenchAllReduce`.
 struct BenchAllReduceRank: ParsableCommand {

@@ -52,27 +52,20 @@ struct BenchGemm: ParsableCommand {
     print("peak \(fixed(result.peak.fp32, 0)) GFLOP/s in FP32, \(fixed(result.peak.int8, 0)) GOP/s in INT8 (VNNI)")
     print("each cell: ms, GFLOP/s, share of the peak")
     var table = Table(
-      [
-        ("layer", .left), ("shape", .left), ("forward", .right), ("input gradient", .right),
-        ("weight gradient", .right), ("int8 forward", .right), ("int16 input gradient", .right),
-        ("int16 weight gradient", .right),
-      ])
+      [("layer", .left), ("shape", .left)] + GemmBenchmark.Result.columns.map { ($0.label, .right) })
     for layer in result.layers {
       let more = layer.names.count > 1 ? " x\(layer.names.count)" : ""
-      table.append([
-        (layer.names.first ?? "") + more,
-        "\(layer.inputSize)x\(layer.inputSize)x\(layer.inputChannels), \(layer.kernel)x\(layer.kernel)/\(layer.stride), "
-          + "\(layer.outputChannels)",
-        cell(layer.forward), layer.inputGradient.map(cell) ?? "-", cell(layer.weightGradient), cell(layer.int8Forward),
-        layer.int16InputGradient.map(cell) ?? "-", cell(layer.int16WeightGradient),
-      ])
+      table.append(
+        [
+          (layer.names.first ?? "") + more,
+          "\(layer.inputSize)x\(layer.inputSize)x\(layer.inputChannels), \(layer.kernel)x\(layer.kernel)/\(layer.stride), "
+            + "\(layer.outputChannels)",
+        ] + GemmBenchmark.Result.columns.map { $0.of(layer).map(cell) ?? "-" })
     }
     for (name, totals) in [("all 3x3", result.threeByThree), ("all", result.all)] {
       table.append(
         [name, "as often as in the network"]
-          + [
-            "forward", "inputGradient", "weightGradient", "int8Forward", "int16InputGradient", "int16WeightGradient",
-          ].map { totals[$0].map(cell) ?? "-" })
+          + GemmBenchmark.Result.columns.map { totals[$0.key].map(cell) ?? "-" })
     }
     for line in table.lines { print(line) }
   }

@@ -33,7 +33,7 @@ struct BenchStep: ParsableCommand {
   var precisions = "fp32,fp16,qat"
 
   @Option(help: "How workers reach each other: ipc, tcp (loopback, in the clear) or curve (loopback, encrypted).")
-  var transport = BenchTransport.ipc
+  var transport = RankTransport.ipc
 
   @Flag(help: "Measure a grid instead: 32, 64, 128, 224 pixels, 8 to 256 images, 3 steps each. Takes some minutes.")
   var sweep = false
@@ -87,7 +87,7 @@ struct BenchStep: ParsableCommand {
     options.batch = batch
     options.threads = threads
     options.workers = workers
-    options.transport = transport.transport
+    options.transport = transport
     options.repetitions = repetitions ?? (sweep ? 3 : options.repetitions)
     options.precisions = try parsedPrecisions()
     return options

@@ -30,7 +30,7 @@ import Testing
     let executor = try TrainingExecutor(
       graph: plan.floatGraph, layout: plan.layout, reduction: plan.reduction, assignment: assignment,
       precision: .fp32, pool: pool)
-    let buffers = StepBuffers(plan: plan, pieceCount: 1)
+    let buffers = StepBuffers(plan: plan, pieceCount: 1) { FloatVector(count: $0) }
     let reducer = LocalReducer(plan: plan.reduction)
     let update = StateUpdate(plan: plan, pool: pool)
     for step in 0..<5 {

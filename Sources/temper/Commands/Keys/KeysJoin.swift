@@ -53,9 +53,7 @@ struct KeysJoin: ParsableCommand {
           hint: "give the coordinator's endpoint, tcp://ADDRESS:PORT; over ipc no key is needed")
       }
       let text = token == "-" ? readLine() ?? "" : token
-      let folder =
-        keys ?? environment["TEMPER_KEYS"].flatMap { $0.isEmpty ? nil : $0 }
-        ?? Credentials.defaultFolder(environment: environment)
+      let folder = Credentials.place(option: keys, environment: environment).path
       let (key, path) = try translated {
         try EnrollmentToken(text).redeem(at: endpoint, into: folder, timeout: .seconds(timeout))
       }
