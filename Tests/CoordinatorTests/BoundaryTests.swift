@@ -95,6 +95,21 @@ import Testing
     #expect(bench.generations.count == 2)
   }
 
+  @Test("a gain that was in sight before and after a pause was not in sight all the while")
+  func replanningAfterPause() {
+    func moves(at seconds: [Int]) -> Bool {
+      var policy = ReplanPolicy()
+      return seconds.contains { second in
+        let now = Instant(.seconds(second))
+        return policy.looks(at: now) && policy.moves(from: .milliseconds(20), to: .milliseconds(10), at: now)
+      }
+    }
+    #expect(!moves(at: [0, 1, 2, 3, 4]))
+    #expect(moves(at: [0, 1, 2, 3, 4, 5]))
+    #expect(!moves(at: [0, 1, 2, 8, 9, 10, 11, 12]), "frozen for six seconds")
+    #expect(moves(at: [0, 1, 2, 8, 9, 10, 11, 12, 13]))
+  }
+
   @Test("speeds that change back and forth move shards less and less often")
   func replanningBudget() {
     var bench = Bench()

@@ -29,7 +29,7 @@ struct FaultTests {
     Thread.sleep(forTimeInterval: 5)
     cluster.signal(cluster.coordinator, SIGCONT)
     #expect(try cluster.result(job) == TinyJob.reference.get())
-    #expect(try cluster.info(job).generation == before.generation)
+    #expect(cluster.ends(from: before.generation) == [])
   }
 
   @Test("everything freezes for longer than any limit, and thaws")
@@ -55,7 +55,7 @@ struct FaultTests {
     }
     #expect(cluster.log("second").contains("another coordinator"))
     #expect(try cluster.result(job) == TinyJob.reference.get())
-    #expect(try cluster.info(job).generation == before.generation)
+    #expect(cluster.ends(from: before.generation) == [])
   }
 
   @Test("a worker of another release is refused with 78 and the versions, and never becomes a member")
@@ -83,7 +83,7 @@ struct FaultTests {
     #expect(refused.exitCode == 78)
     #expect(refused.reason.contains("0.0.9") && refused.reason.contains(ProgramVersion.text))
     #expect(try cluster.result(job) == TinyJob.reference.get())
-    #expect(try cluster.info(job).generation == before.generation)
+    #expect(cluster.ends(from: before.generation) == [])
   }
 
   @Test("garbage, floods, half handshakes and silence on every port: the generation goes on")
@@ -107,7 +107,7 @@ struct FaultTests {
     try alone.startWorker("w-1")
     let undisturbed = try alone.result(try alone.submit(TinyJob.spec(epochs: 3 * TinyJob.epochs)))
     #expect(try cluster.result(job) == undisturbed)
-    #expect(try cluster.info(job).generation == before.generation)
+    #expect(cluster.ends(from: before.generation) == [])
     for process in processes { #expect(process.isRunning) }
     withExtendedLifetime(strangers) {}
   }
@@ -120,7 +120,8 @@ struct FaultTests {
     let (job, before) = try training(cluster)
     try disk.fill()
     try cluster.wait(for: job, "steps on a full disk") { $0.progress.step > before.progress.step + 30 }
-    try cluster.waitForLog("coordinator", "is not stored, training goes on")
+    // A checkpoint that goes because a newer one was whole makes room again.
+    try cluster.waitForLog("coordinator", "is not stored, training goes on") { try disk.fill() }
     let folder = URL(fileURLWithPath: before.directory).appendingPathComponent("checkpoints").path
     let whole = try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasSuffix(".tmp") }
     #expect(!whole.isEmpty)
@@ -149,8 +150,11 @@ private final class SmallDisk {
 
   /// Takes the last byte.
   func fill() throws {
-    _ = FileManager.default.createFile(atPath: filler.path, contents: nil)
+    if !FileManager.default.fileExists(atPath: filler.path) {
+      _ = FileManager.default.createFile(atPath: filler.path, contents: nil)
+    }
     let file = try FileHandle(forWritingTo: filler)
+    try file.seekToEnd()
     var piece = Data(count: 1 << 20)
     while !piece.isEmpty {
       do { try file.write(contentsOf: piece) } catch { piece = piece.prefix(piece.count / 2) }

@@ -152,9 +152,12 @@ final class TestCluster {
   }
 
   /// Waits until a process has said something.
-  func waitForLog(_ name: String, _ text: String, within seconds: Double = 60) throws {
+  func waitForLog(
+    _ name: String, _ text: String, within seconds: Double = 60, meanwhile: () throws -> Void = {}
+  ) throws {
     let deadline = Date(timeIntervalSinceNow: seconds)
     while !log(name).contains(text) {
+      try meanwhile()
       guard Date() < deadline else { throw failure("'\(text)' is not in the log of \(name) after \(seconds) s") }
       Thread.sleep(forTimeInterval: 0.02)
     }
@@ -229,8 +232,15 @@ final class TestCluster {
     }
   }
 
+  /// Why generations from `first` on ended, but for shards that moved, which a busy machine may bring about at any time.
+  func ends(from first: UInt64) -> [String] {
+    log("coordinator").matches(of: /generation (\d+) ends: (.*)/).filter { match in
+      UInt64(match.1).map { $0 >= first } ?? false && !match.2.hasPrefix("shards follow the measured speeds")
+    }.map { String($0.0) }
+  }
+
   /// The SHA-256 of the finished job's state.
   func result(_ job: UInt64) throws -> String {
-    try wait(for: job, "the end") { $0.state == "finished" }.sha256
+    try wait(for: job, "the end", within: 300) { $0.state == "finished" }.sha256
   }
 }

@@ -24,6 +24,8 @@ package struct ReplanPolicy: Sendable {
   /// Whether it is time to compare plans: that takes a millisecond, so it is done once a second.
   package mutating func looks(at now: Instant) -> Bool {
     guard isDue(at: now) else { return false }
+    // Nobody looked, as when this process was frozen: the gain was not in sight all the while.
+    if let lastLook, now - lastLook > Self.patience / 2 { inSightSince = nil }
     lastLook = now
     return true
   }
