@@ -76,7 +76,9 @@ let package = Package(
     .target(name: "Export", dependencies: ["Graph", "Quantization", protobuf], swiftSettings: strict),
 
     // The cluster.
-    .target(name: "Communication", dependencies: ["CLinux", "CZeroMQ", protobuf], exclude: ["Messages"], swiftSettings: strict),
+    .target(
+      name: "Communication", dependencies: ["CLinux", "CZeroMQ", protobuf], exclude: ["Messages"], swiftSettings: strict
+    ),
     .target(name: "RunStore", dependencies: [.product(name: "GRDB", package: "GRDB.swift")], swiftSettings: strict),
     .target(
       name: "Coordinator",

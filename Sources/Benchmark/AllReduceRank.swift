@@ -59,7 +59,8 @@ public enum AllReduceRank {
       try allReduce.wait()
       own = start.duration(to: .now).milliseconds
       // Every piece holds its number of shards, so every sum is the number of all shards.
-      guard step > 0 || UnsafeBufferPointer(start: result.pointer, count: count).allSatisfy({ $0 == Float(shardCount) }) else {
+      guard step > 0 || UnsafeBufferPointer(start: result.pointer, count: count).allSatisfy({ $0 == Float(shardCount) })
+      else {
         throw BenchmarkFailure(description: "rank \(rank): a sum over \(shardCount) shards is wrong")
       }
     }
