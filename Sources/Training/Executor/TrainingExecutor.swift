@@ -20,7 +20,7 @@ public final class TrainingExecutor {
   private let reduction: ReductionPlan
   private let pool: ThreadPool
   private let lowered: LoweredTraining
-  private let program: Program
+  let program: Program
   private var step: StepInputs { lowered.step }
 
   /// Lowers a graph and plans its memory.

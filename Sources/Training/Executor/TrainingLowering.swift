@@ -169,14 +169,15 @@ struct TrainingLowering {
         if case .fakeQuantize = node.kind, kept.contains(node.output.id) { kept.insert(node.sources[0]) }
       }
     }
+    // Of this graph: the layout's parameters name nodes of the float graph.
+    let trained = Set(graph.parameters.map(\.node))
     for node in fused {
       if case .fakeQuantize = node.kind, passesThrough {
         values[node.output.id] = values[node.sources[0]]
         continue
       }
       let requiresGradient =
-        !layout.parameters.filter { $0.parameter.node == node.node.id }.isEmpty
-        || node.inputs.contains { values[$0]!.requiresGradient }
+        trained.contains(node.node.id) || node.inputs.contains { values[$0]!.requiresGradient }
       values[node.output.id] = Value(
         node: node.output, assignment: assignment, requiresGradient: requiresGradient,
         isKept: kept.contains(node.output.id))

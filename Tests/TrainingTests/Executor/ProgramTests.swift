@@ -60,4 +60,17 @@ struct ProgramTests {
       if sharesMemory { #expect((0..<4).map { kept.floats[1_000 * $0 + 999] } == [1, 2, 3, 4]) }
     }
   }
+
+  @Test("the network's input gets no gradient in any phase", arguments: [ExecutionPrecision.fp32, .fp16, .quantized])
+  func noGradientOfTheInput(precision: ExecutionPrecision) throws {
+    let plan = try JobFixture.plan()
+    let graph = precision == .quantized ? try #require(plan.quantizedGraph) : plan.floatGraph
+    let executor = try TrainingExecutor(
+      graph: graph, layout: plan.layout, reduction: plan.reduction,
+      assignment: ShardAssignment(shards: 0..<8, shardCount: 8, samplesPerShard: 2), precision: precision,
+      pool: ThreadPool(threadCount: 1))
+    let labels = executor.program.stages.map(\.label)
+    #expect(labels.contains("conv1 weight gradient") && labels.contains("layer1.0.conv1 input gradient"))
+    #expect(!labels.contains("conv1 input gradient"))
+  }
 }
