@@ -19,6 +19,8 @@ final class CoordinatorProcess {
   var uploads: [JobID: Upload] = [:]
   /// When the background queue has done what it has.
   var deskReady: Int64 = 0
+  /// What is missing in the logs of jobs.
+  var gaps = LogGaps()
 
   init(board: JobBoard) { self.board = board }
 

@@ -3,8 +3,8 @@
 // S2 no step that a living member holds is given up   S3, S4 every state is the reference's, so every shard of every step counted once
 // S5 an acknowledged job is never lost, a key is one job   S6 a checkpoint that is listed verifies, and one always does
 // S7 no worker is in two generations, every shard is somebody's   S9 queues and tables are bounded
-// S8 (bytes of strangers) and S10 (gaps in logs) have no place here: there are no bytes, and logs are not modelled.
-// E1 silence is charged only to who was silent. K1 who was revoked is out of every generation. Judge+Liveness: L1, L2, L3.
+// E1 silence is charged only to who was silent. K1 who was revoked is out of every generation. Judge+Evidence: S8, S10.
+// Judge+Liveness: L1, L2, L3.
 import Coordinator
 import RunStore
 import Worker
@@ -46,6 +46,7 @@ final class Judge {
   var processOf: [WorkerID: Int] = [:]
   var healedAt: Int64?
   var deadline: Int64 = .max
+  var lines: [LineSource: UInt64] = [:]
 
   var runningCount: Int { jobs.values.count { $0.state == .running } }
   var pausedJobs: [JobID] { jobs.filter { $0.value.state == .paused }.keys.sorted() }

@@ -21,7 +21,7 @@ enum Occurrence {
   case cutSeenByCoordinator(connection: Int)
 
   // Links between members.
-  case frame(to: Int, Frame)
+  case frame(to: Int, from: Int, Frame)
   case linkLost(process: Int, GenerationKey, rank: Int)
 
   // Work inside a worker; `work` is the number of the run that ordered it, so that nothing outlives an interruption.
@@ -38,6 +38,7 @@ enum Occurrence {
   case client(Int)
   case clientArrives(Int, ClientRequest)
   indirect case clientAnswered(Int, Answer)
+  case knock(stranger: Int, victim: Int)
   case fault
   case thaw(slot: Int)
   case thawCoordinator
@@ -54,6 +55,8 @@ enum Upward {
   case pulse(Stamp?, step: UInt64, activity: String, shardMicroseconds: UInt64)
   indirect case event(Event)
   indirect case request(number: UInt64, Request)
+  /// A line for a job's log: the number that the worker gives it, and the true one.
+  case line(JobID, number: UInt64, ordinal: UInt64)
 }
 
 /// A question of a worker that wants an answer.
@@ -102,6 +105,14 @@ enum Frame {
   case fetchState(GenerationKey, step: UInt64, from: Int, work: Int)
   case state(GenerationKey, step: UInt64, hash: UInt64, work: Int)
   case noState(GenerationKey, work: Int)
+
+  var key: GenerationKey {
+    switch self {
+    case .hello(let key, _), .part(let key, _, _, _), .fetchState(let key, _, _, _), .state(let key, _, _, _),
+      .noState(let key, _):
+      key
+    }
+  }
 }
 
 /// What a worker's training thread does next.

@@ -47,4 +47,12 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case pauseWithoutCheckpoint
   /// What a job has been asked to do is not written down.
   case intentDropped
+  /// The coordinator's endpoint takes connections without keys.
+  case openDoor
+  /// Members take frames that were not sealed with the keys of their generation.
+  case openMesh
+  /// A worker counts the lines of its log anew on each connection.
+  case linesRenumbered
+  /// A line that the disk did not take counts as written.
+  case unwrittenCounted
 }

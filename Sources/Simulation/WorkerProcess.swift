@@ -89,6 +89,8 @@ final class WorkerProcess {
   var hungSince: Int64 = 0
   /// Its key is not admitted any more.
   var isRevoked = false
+  /// Somebody without a key.
+  var isStranger = false
   /// What came while the process was frozen.
   var deferred: [Occurrence] = []
 
@@ -119,6 +121,12 @@ final class WorkerProcess {
   var delivery: Pending?
   var fetch: Pending?
   var leave: Pending?
+
+  /// The job whose log its lines are for, and how many there were.
+  var logJob: UInt64?
+  var lines: [JobID: UInt64] = [:]
+  /// For the planted bug of lines that are numbered anew.
+  var numbered: (connection: Int?, last: UInt64) = (nil, 0)
 
   /// For the planted bug of stale evidence.
   var lastLoss: Int?

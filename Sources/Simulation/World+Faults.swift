@@ -8,7 +8,7 @@ enum Fault: String, CaseIterable {
   case killWorker, powerOffWorker, killCoordinator, powerOffCoordinator, crashWhileDeciding, freezeWorker,
     freezeCoordinator, cutConnection, blockUpward, blockDownward, isolate, blockMesh, slowMachine, slowReader,
     jumpClock,
-    fillDisk, rotCheckpoint, replay, signal, hang, revoke
+    fillDisk, rotCheckpoint, replay, signal, hang, revoke, stranger
 }
 
 extension World {
@@ -18,7 +18,7 @@ extension World {
     (.crashWhileDeciding, 4), (.freezeWorker, 4), (.freezeCoordinator, 2), (.cutConnection, 4), (.blockUpward, 2),
     (.blockDownward, 2), (.isolate, 2), (.blockMesh, 2), (.slowMachine, 1), (.slowReader, 1), (.jumpClock, 1),
     (.fillDisk, 1), (.rotCheckpoint, 1), (.replay, 6), (.signal, 4), (.hang, 1),
-    (.revoke, 2),
+    (.revoke, 2), (.stranger, 2),
   ]
 
   func strike() {
@@ -82,6 +82,7 @@ extension World {
       process.isHung = true
       process.hungSince = now
     case .revoke: process?.isRevoked = true
+    case .stranger: intrude()
     }
   }
 
@@ -161,7 +162,9 @@ extension World {
   }
 
   private func replay() {
-    for old in oldFrames { if let process = slots[old.slot].process { after(0, .frame(to: process, old.frame)) } }
+    for old in oldFrames {
+      if let process = slots[old.slot].process { after(0, .frame(to: process, from: old.sender, old.frame)) }
+    }
     for old in oldStatements {
       guard let connection = slots[old.slot].process.flatMap({ processes[$0].connection }),
         let event = old.event.moved(to: ConnectionID(UInt64(connection)))

@@ -1,5 +1,6 @@
 // A worker's session: what the machine decides is carried out, in order. Counterpart of WorkerSession.
 import Coordinator
+import Logging
 import RunStore
 import Worker
 
@@ -42,15 +43,23 @@ extension World {
       ask(.leave(reason: reason), process, \.leave)
     case .send(let message): say(message, process)
     case .interrupt: interrupt(process)
-    case .form(let assignment): form(assignment, process)
+    case .form(let assignment):
+      process.logJob = assignment.key.job
+      form(assignment, process)
     case .synchronize(let key, let target): synchronize(key, target, process)
     case .train(let key): train(key, process)
     case .stop(let key, let step, let saves):
       if process.run?.key == key { process.run?.requestStop(at: step, saves: saves) }
-    case .standBy(let order): standBy(order, process)
+    case .standBy(let order):
+      process.logJob = order.job
+      standBy(order, process)
     case .saveAndStop(let key): saveAndStop(key, process)
-    case .drop(let job): drop(job, process)
-    case .log(_, let text): trace("\(name(process)): \(text)")
+    case .drop(let job):
+      process.logJob = nil
+      drop(job, process)
+    case .log(let level, let text):
+      trace("\(name(process)): \(text)")
+      if level >= .warning { forwardLine(process) }
     case .exit(let code):
       trace("\(name(process)) exits with \(code)")
       end(process, losesPower: false)
@@ -80,7 +89,7 @@ extension World {
     send(.event(event), from: process)
   }
 
-  private func record(_ process: WorkerProcess) -> WorkerRecord {
+  func record(_ process: WorkerProcess) -> WorkerRecord {
     WorkerRecord(
       id: WorkerID(0), incarnation: "\(process.serial)", name: name(process), dataEndpoint: "\(process.serial)")
   }

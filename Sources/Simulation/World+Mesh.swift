@@ -10,12 +10,12 @@ extension World {
     let target = processes[other].slot
     let free = max(now, slots[process.slot].meshBlockedUntil, slots[target].meshBlockedUntil)
     counts.messages += 1
-    queue.push(.frame(to: other, frame), at: free + dice.span(mean: plan.delay))
+    queue.push(.frame(to: other, from: process.serial, frame), at: free + dice.span(mean: plan.delay))
     if !isHealed, dice.chance(perMille: 20) {
       if oldFrames.count < 32 {
-        oldFrames.append((target, frame))
+        oldFrames.append((target, process.serial, frame))
       } else {
-        oldFrames[dice.index(32)] = (target, frame)
+        oldFrames[dice.index(32)] = (target, process.serial, frame)
       }
     }
   }
@@ -37,7 +37,8 @@ extension World {
     tell(.peerLost(key, rank: rank, evidence: "link closed"), to: process)
   }
 
-  func received(_ frame: Frame, _ process: WorkerProcess) {
+  func received(_ frame: Frame, from sender: Int, _ process: WorkerProcess) {
+    judge.heard(frame.key, from: sender, process, world: self)
     switch frame {
     case .hello(let key, let rank):
       if process.run?.key == key {
@@ -72,7 +73,8 @@ extension World {
     let hash = state.hash
     let frame = Frame.state(key, step: step, hash: hash, work: work)
     queue.push(
-      .frame(to: other, frame), at: max(now, slots[process.slot].meshBlockedUntil) + dice.span(mean: 300_000))
+      .frame(to: other, from: process.serial, frame),
+      at: max(now, slots[process.slot].meshBlockedUntil) + dice.span(mean: 300_000))
   }
 
   /// Something between members went wrong, and nobody knows whose fault it is: this member names itself.

@@ -100,6 +100,7 @@ extension World {
     connections[connection].inFlight -= 1
     guard connections[connection].life == life, !connections[connection].isCut else { return }
     if connections[connection].isDismissed { return refuse(connection) }
+    judge.heard(message, on: connection, world: self)
     switch message {
     case .pulse(let stamp, let step, let activity, let shardTime):
       let pulse = Pulse(
@@ -108,6 +109,7 @@ extension World {
       received(.pulse(ConnectionID(UInt64(connection)), pulse), on: connection)
     case .event(let event): received(event, on: connection)
     case .request(let number, let request): serve(request, number, on: connection)
+    case .line(let job, let number, let ordinal): takeLine(job, number: number, ordinal: ordinal, on: connection)
     }
   }
 

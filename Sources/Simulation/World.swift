@@ -53,7 +53,7 @@ final class World {
   var isHealed = false
   var crash: CrashPoint?
   /// Frames and statements of the past, for replays.
-  var oldFrames: [(slot: Int, frame: Frame)] = []
+  var oldFrames: [(slot: Int, sender: Int, frame: Frame)] = []
   var oldStatements: [(slot: Int, event: Event)] = []
 
   let judge = Judge()
@@ -104,6 +104,7 @@ final class World {
   private func happen(_ occurrence: Occurrence) {
     switch occurrence {
     case .nothing: break
+    case .knock(let stranger, let victim): knock(stranger, as: victim)
     case .coordinatorTick, .up, .cutSeenByCoordinator, .dataset, .desk, .clientArrives:
       if let coordinator, coordinator.isFrozen {
         coordinator.deferred.append(occurrence)
@@ -111,7 +112,7 @@ final class World {
         atCoordinator(occurrence)
       }
     case .memberTick(let process), .work(let process, _, _), .outbox(let process), .timeout(let process, _),
-      .event(let process, _), .frame(let process, _), .linkLost(let process, _, _), .connect(let process),
+      .event(let process, _), .frame(let process, _, _), .linkLost(let process, _, _), .connect(let process),
       .connected(let process, _):
       atWorker(occurrence, processes[process])
     case .down(let connection, _), .cutSeenByWorker(let connection):
@@ -142,7 +143,7 @@ final class World {
     case .outbox: deliverNext(process)
     case .timeout(_, let request): timedOut(request, process)
     case .event(_, let event): tell(event, to: process)
-    case .frame(_, let frame): received(frame, process)
+    case .frame(_, let sender, let frame): if opens(from: sender) { received(frame, from: sender, process) }
     case .linkLost(_, let key, let rank): linkLost(key, rank: rank, process)
     case .connect: connect(process)
     case .connected(_, let life): connected(process, life: life)

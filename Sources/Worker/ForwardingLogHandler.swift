@@ -37,21 +37,33 @@ struct ForwardingLogHandler: LogHandler {
 
 /// Where forwarded lines go: the log of the job at hand, while there is one.
 final class LogForwarding: Sendable {
-  private let target = Mutex<(client: ControlClient?, job: UInt64?)>((nil, nil))
+  private struct Target {
+    var tell: (@Sendable (WireEnvelope) -> Void)?
+    var job: UInt64?
+    /// Lines so far, by job: numbers are given out whether a line arrives or not, so that the coordinator sees what is missing.
+    var counts: [UInt64: UInt64] = [:]
+  }
 
-  /// From now on there is a connection.
-  func open(_ client: ControlClient) { target.withLock { $0.client = client } }
+  private let target = Mutex(Target())
+
+  /// From now on there is somebody to tell; `tell` must not wait and must not log.
+  func open(_ tell: @escaping @Sendable (WireEnvelope) -> Void) { target.withLock { $0.tell = tell } }
 
   /// The job that lines belong to; nil for none.
   func enter(job: UInt64?) { target.withLock { $0.job = job } }
 
-  /// Sends a line; it is lost while the coordinator is away.
+  /// Sends a line; while the coordinator is away it is lost, and counted there when the next one arrives (LogGaps).
   func send(_ line: String) {
-    let (client, job) = target.withLock { $0 }
-    guard let client, let job else { return }
-    var envelope = WireEnvelope()
-    envelope.logLines.job = job
-    envelope.logLines.lines = [line]
-    client.send(envelope)
+    target.withLock { target in
+      guard let job = target.job else { return }
+      let number = target.counts[job, default: 0] + 1
+      target.counts[job] = number
+      var envelope = WireEnvelope()
+      envelope.logLines.job = job
+      envelope.logLines.lines = [line]
+      envelope.logLines.first = number
+      // Under the lock, so that lines leave in the order of their numbers.
+      target.tell?(envelope)
+    }
   }
 }

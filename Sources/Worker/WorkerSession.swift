@@ -117,7 +117,7 @@ public final class WorkerSession: Sendable {
       coordinator: client, tell: { client.send($0) }, mesh: mesh, outbox: outbox, board: board,
       threads: configuration.threads, log: log)
     let runner = MemberRunner(services) { [mailbox] in mailbox.post($0) }
-    forwarding.open(client)
+    forwarding.open { client.send($0) }
     return Parts(client: client, outbox: outbox, runner: runner, hello: configuration.hello(mesh))
   }
 

@@ -213,6 +213,14 @@ private final class Partner: Sendable {
     }
     #expect(workers.workers.map(\.name) == ["host-1"] && workers.workers[0].job == 1)
 
+    for (number, text) in [(1, "the first"), (4, "the fourth")] as [(UInt64, String)] {
+      var line = WireLogLines()
+      line.job = 1
+      line.lines = ["warning: \(text)"]
+      line.first = number
+      worker.tell(.logLines(line))
+    }
+
     var finished = WireJobFinished()
     finished.job = 1
     finished.generation = begin.generation
@@ -239,6 +247,12 @@ private final class Partner: Sendable {
     logs.job = 1
     guard case .logLines(let page) = try client.ask(.fetchLogs(logs)) else { throw Partner.Missing(what: "logs") }
     #expect(page.lines.contains { $0.hasSuffix("info finished: finished at step 4") })
+    let told = page.lines.filter { $0.hasPrefix("[host-1] ") }
+    #expect(
+      told == [
+        "[host-1] warning: the first", "[host-1] 2 lines before the next one did not arrive",
+        "[host-1] warning: the fourth",
+      ])
     let metrics = try String(contentsOfFile: info.directory + "/metrics.jsonl", encoding: .utf8)
     #expect(metrics.split(separator: "\n").count == 2)
 

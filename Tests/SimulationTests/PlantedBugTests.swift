@@ -16,6 +16,7 @@ struct PlantedBugTests {
     .finishBeforeCheckpoint: ["S6"], .frozenClock: ["E1"], .restartLoop: ["S2", "L3"],
     .revokedStays: ["K1"],
     .pauseWithoutCheckpoint: ["S2"], .intentDropped: ["S5"],
+    .openDoor: ["S8"], .openMesh: ["S8"], .linesRenumbered: ["S10"], .unwrittenCounted: ["S10"],
   ]
 
   @Test("each planted bug is found within 100 worlds, by the invariant it breaks", arguments: PlantedBug.allCases)

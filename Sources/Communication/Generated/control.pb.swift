@@ -1092,6 +1092,9 @@ public nonisolated struct WireLogLines: Sendable {
 
   public var next: UInt64 = 0
 
+  /// Of a worker: the number of the first line among all that this process has passed on about the job, from 1. A jump is a gap.
+  public var first: UInt64 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -3647,7 +3650,7 @@ nonisolated extension WireJobFailed: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension WireLogLines: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".LogLines"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}lines\0\u{1}next\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}job\0\u{1}lines\0\u{1}next\0\u{1}first\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3658,6 +3661,7 @@ nonisolated extension WireLogLines: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.job) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.lines) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.next) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.first) }()
       default: break
       }
     }
@@ -3673,6 +3677,9 @@ nonisolated extension WireLogLines: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.next != 0 {
       try visitor.visitSingularUInt64Field(value: self.next, fieldNumber: 3)
     }
+    if self.first != 0 {
+      try visitor.visitSingularUInt64Field(value: self.first, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3680,6 +3687,7 @@ nonisolated extension WireLogLines: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.job != rhs.job {return false}
     if lhs.lines != rhs.lines {return false}
     if lhs.next != rhs.next {return false}
+    if lhs.first != rhs.first {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -15,7 +15,10 @@ struct JobJournal {
   var metricsPath: String { "\(directory)/metrics.jsonl" }
 
   /// Appends lines to the log; line breaks inside a line become spaces, so that lines can be counted.
-  func log(_ lines: [String]) { Self.append(lines.map(Self.oneLine), to: logPath) }
+  ///
+  /// - Returns: false when the disk did not take all of them.
+  @discardableResult
+  func log(_ lines: [String]) -> Bool { Self.append(lines.map(Self.oneLine), to: logPath) }
 
   /// Appends an object to the metrics.
   func metrics(_ line: some Encodable) {
@@ -45,13 +48,14 @@ struct JobJournal {
     line.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " | ")
   }
 
-  private static func append(_ lines: [String], to path: String) {
+  @discardableResult
+  private static func append(_ lines: [String], to path: String) -> Bool {
     let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { return }
+    guard descriptor >= 0 else { return false }
     defer { close(descriptor) }
     let bytes = Array(lines.map { $0 + "\n" }.joined().utf8)
-    // One write per call: lines of one call stay together. What a full disk does not take is lost, as said above.
-    _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    // One write per call: lines of one call stay together. What a full disk does not take is lost; LogGaps counts workers' lines.
+    return bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) } == bytes.count
   }
 }
 

@@ -52,9 +52,9 @@ extension JobBoard {
       record: record, workerCount: workerCount, committedStep: job.committedStep, priority: job.settings.priority)
   }
 
-  /// The name of the worker behind a connection, nil for strangers.
-  package func workerName(_ connection: ConnectionID) -> String? {
-    connections[connection].flatMap { workers[$0]?.record.name }
+  /// The worker behind a connection, nil for strangers.
+  package func worker(on connection: ConnectionID) -> WorkerRecord? {
+    connections[connection].flatMap { workers[$0]?.record }
   }
 
   /// Every worker that is known at this moment.

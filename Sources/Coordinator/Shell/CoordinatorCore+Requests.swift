@@ -58,8 +58,12 @@ extension CoordinatorCore {
   private func takeLog(_ message: WireLogLines, from peer: PeerIdentity, request: UInt64) {
     let connection = connection(of: peer)
     step(.transferred(connection))
-    if let name = board.workerName(connection), let record = board.record(of: JobID(message.job)) {
-      JobJournal(directory: directory.job(record)).log(message.lines.map { "[\(name)] \($0)" })
+    if let worker = board.worker(on: connection), let record = board.record(of: JobID(message.job)) {
+      let gap = gaps.gap(before: message.first, of: worker.incarnation, record.id)
+      let lines = (gap.map { [$0.text] } ?? []) + message.lines
+      if JobJournal(directory: directory.job(record)).log(lines.map { "[\(worker.name)] \($0)" }) {
+        gaps.wrote(message.first, count: message.lines.count, of: worker.incarnation, record.id)
+      }
     }
     if request != 0 { reply(.acknowledged(WireAcknowledged()), to: peer, request) }
   }

@@ -28,6 +28,7 @@ final class CoordinatorCore {
   var epochs: [JobID: [EpochRecord]] = [:]
   var watchers: [PeerIdentity: Watcher] = [:]
   var changed: Set<JobID> = []
+  var gaps = LogGaps()
   private var hasFailed = false
   private var service = ServiceWatch()
 
