@@ -1,5 +1,6 @@
 // Who is heard, and what is known of what is missing.
-// S8 who has no admitted key is heard by nobody   S10 a line of a worker that is not in its job's log is counted by the next one that is
+// K1 who was revoked is out of every generation   S8 who has no admitted key is heard by nobody
+// S10 a line of a worker that is not in its job's log is counted by the next one that is
 import Coordinator
 import RunStore
 import Worker
@@ -37,5 +38,32 @@ extension Judge {
     guard accounted != ordinal else { return }
     let name = world.name(world.processes[process])
     world.violated("S10", "\(ordinal) lines of \(name) about \(job) were sent, \(accounted) are written or counted")
+  }
+
+  /// The coordinator knows that the key of a worker was revoked: it is out at once, if it has said who it is.
+  ///
+  /// A coordinator that was started again gives up members that have not said it within 5 s.
+  func dismissed(_ process: WorkerProcess, isKnown: Bool, world: World) {
+    dismissals[process.serial] = (world.life, world.now)
+    if isKnown { checkOut(process, world: world) }
+  }
+
+  func checkDismissed(world: World) {
+    for (serial, dismissal) in dismissals where dismissal.life == world.life && world.now - dismissal.at > 6_000_000 {
+      // Time in which the coordinator did not run counts for nobody.
+      guard let coordinator = world.coordinator, !coordinator.isFrozen, coordinator.frozenSince < dismissal.at else {
+        continue
+      }
+      checkOut(world.processes[serial], world: world)
+    }
+  }
+
+  private func checkOut(_ process: WorkerProcess, world: World) {
+    for (id, truth) in jobs {
+      guard let open = truth.open, open.members.contains(where: { processOf[$0.worker] == process.serial }) else {
+        continue
+      }
+      world.violated("K1", "\(world.name(process)) was revoked and stays in generation \(open.number) of \(id)")
+    }
   }
 }

@@ -49,7 +49,9 @@ extension Judge {
       let serial = name.split(separator: "-").last.flatMap({ Int($0) })
     else { return }
     let process = world.processes[serial]
+    // A connection that was made a moment ago has brought nothing yet.
     guard process.isAlive, let connection = process.connection, !world.connections[connection].isCut,
+      world.connections[connection].isHeard,
       world.slots[process.slot].troubledUntil + 1_000_000 < world.now, world.slots[process.slot].readDelay == 0,
       world.now - world.connections[connection].upReady < 1_000_000
     else { return }
@@ -73,6 +75,7 @@ extension Judge {
   func watch(world: World) {
     bounded(world: world)
     honest(world: world)
+    checkDismissed(world: world)
     guard let healedAt else { return }
     if jobs.values.allSatisfy({ $0.state.isOver }) {
       coordinatorStarted(world.disk.store, world: world)

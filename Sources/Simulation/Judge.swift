@@ -46,6 +46,8 @@ final class Judge {
   var processOf: [WorkerID: Int] = [:]
   var healedAt: Int64?
   var deadline: Int64 = .max
+  /// Whose keys were revoked: when the coordinator of which life knew.
+  var dismissals: [Int: (life: Int, at: Int64)] = [:]
   var lines: [LineSource: UInt64] = [:]
 
   var runningCount: Int { jobs.values.count { $0.state == .running } }
@@ -192,16 +194,6 @@ final class Judge {
     truth.isStarted = false
     truth.beganAt = world.now
     jobs[record.job] = truth
-  }
-
-  /// The coordinator knows that the key of a worker was revoked.
-  func dismissed(_ process: WorkerProcess, world: World) {
-    for (id, truth) in jobs {
-      guard let open = truth.open, open.members.contains(where: { processOf[$0.worker] == process.serial }) else {
-        continue
-      }
-      world.violated("K1", "\(world.name(process)) was revoked and stays in generation \(open.number) of \(id)")
-    }
   }
 
   /// Where a generation starts: nothing that a member holds is given up, nor what a good checkpoint holds.

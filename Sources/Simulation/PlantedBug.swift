@@ -55,4 +55,6 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case linesRenumbered
   /// A line that the disk did not take counts as written.
   case unwrittenCounted
+  /// A worker that is told to save finishes its evaluation first.
+  case evaluationFirst
 }

@@ -43,6 +43,11 @@ final class WorkerProcess {
     var key: GenerationKey { assignment.key }
     var isLeader: Bool { assignment.rank == 0 }
 
+    /// Whether an evaluation gives way to a stop; as TrainingLoop.
+    func isToSaveAlone(at step: UInt64) -> Bool {
+      peers.count == 1 && stop.map { $0.saves && step >= $0.step } ?? false
+    }
+
     /// Of several requests the earliest step counts, and whether any of them saves.
     mutating func requestStop(at step: UInt64, saves: Bool) {
       stop = (min(stop?.step ?? .max, step), saves || stop?.saves == true)

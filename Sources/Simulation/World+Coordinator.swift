@@ -58,9 +58,10 @@ extension World {
         !connections[connection].isCut, connections[connection].life == life
       else { continue }
       connections[connection].isDismissed = true
+      let isKnown = coordinator?.board.worker(on: ConnectionID(UInt64(connection))) != nil
       if bug != .revokedStays { decide(.revoked(ConnectionID(UInt64(connection)), key: name(process))) }
       guard coordinator != nil else { return }
-      judge.dismissed(process, world: self)
+      judge.dismissed(process, isKnown: isKnown, world: self)
     }
   }
 

@@ -14,6 +14,8 @@ struct Connection {
   var isCut = false
   /// Messages towards the coordinator that have not arrived.
   var inFlight = 0
+  /// Something has arrived at the coordinator.
+  var isHeard = false
   /// The coordinator has seen that its key was revoked.
   var isDismissed = false
 }
@@ -100,6 +102,7 @@ extension World {
     connections[connection].inFlight -= 1
     guard connections[connection].life == life, !connections[connection].isCut else { return }
     if connections[connection].isDismissed { return refuse(connection) }
+    connections[connection].isHeard = true
     judge.heard(message, on: connection, world: self)
     switch message {
     case .pulse(let stamp, let step, let activity, let shardTime):

@@ -76,6 +76,11 @@ extension World {
   func computed(_ process: WorkerProcess) {
     guard let run = process.run, let state = process.state else { return }
     if run.operationsLeft > 0 {
+      if run.isToSaveAlone(at: state.step), bug != .evaluationFirst {
+        process.run?.operationsLeft = 0
+        process.run?.stage = .step
+        return proceed(process)
+      }
       process.run?.operationsLeft -= 1
       if run.operationsLeft > 1 { return evaluate(process) }
       process.activity = "waiting"

@@ -62,6 +62,17 @@ extension MemberMachine {
     }
   }
 
+  /// The job is over while its state is being saved: the coordinator would refuse it.
+  mutating func nothingToSave(_ key: GenerationKey, _ reason: String, _ now: Duration) -> [MemberEffect] {
+    guard let current = self.key, key.job == current.job, key >= current else { return stale("end", key) }
+    assignment = nil
+    enter(.idle, now)
+    let effects: [MemberEffect] = [
+      .interrupt(reason: reason), .drop(job: key.job), .log(.info, "job \(key.job) is over: \(reason)"),
+    ]
+    return effects + announce(now)
+  }
+
   mutating func announce(_ now: Duration) -> [MemberEffect] {
     leaving = .announced(at: now)
     let interrupt: [MemberEffect] = assignment == nil ? [] : [.interrupt(reason: leaveReason)]

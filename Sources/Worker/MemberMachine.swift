@@ -104,6 +104,7 @@ public struct MemberMachine: Sendable {
     case .leaveAcknowledged: leaving == nil ? [] : exit()
     case .tick: ticked(now)
     case .saved(let key): key == self.key && leaving == .saving ? announce(now) : stale("saved", key)
+    case .end(let key, let reason, true) where leaving == .saving: nothingToSave(key, reason, now)
     // A leaving worker takes no new orders; what it still does is its own business.
     case _ where leaving != nil: []
     case .begin(let next): begin(next, now)

@@ -16,6 +16,8 @@ final class TrainingLoop {
   private let ownImageCount: Int
   private var shardClock: ShardClock
   var lastCheckpoint: Int?
+  /// A stop came before or during an evaluation, which whoever goes on makes up for.
+  private var hasPostponed = false
   private var isLeader: Bool { run.assignment.rank == 0 }
 
   init(run: GenerationRun, memory: JobMemory, trainer: Trainer, services: WorkerServices) throws {
@@ -44,7 +46,7 @@ final class TrainingLoop {
     if startsFromCheckpoint { lastCheckpoint = state.committedStep }
     if isLeader { try tellResultsAgain() }
     try settle(state.committedStep)
-    while !milestones.isEnd(state.committedStep) {
+    while hasPostponed || !milestones.isEnd(state.committedStep) {
       try run.interruption.check()
       if let stop = run.dueStop(at: state.committedStep) {
         if stop.saves { try save() }
@@ -76,19 +78,37 @@ final class TrainingLoop {
     // The checkpoint first: it travels while the evaluation computes.
     var final: CheckpointUpload?
     if isLeader, milestones.wantsCheckpoint(at: step) { final = try checkpoint(step, isEnd ? .final : .regular) }
-    if let epoch = milestones.evaluation(at: step) { try evaluate(epoch, step) }
+    if let epoch = milestones.evaluation(at: step) {
+      do { try evaluate(epoch, step) } catch is Postponed { hasPostponed = true }
+      if hasPostponed { return }
+    }
     if isEnd, isLeader, let final { try finish(step, final) }
+  }
+
+  /// An evaluation gives way to a stop; not an error.
+  private struct Postponed: Error {}
+
+  /// Whether this member has to have its state stored and nobody waits for its part: an evaluation may take longer than the time that
+  /// it has for that.
+  private func isToSaveAlone(at step: Int) -> Bool {
+    run.assignment.peers.count == 1 && run.dueStop(at: step)?.saves == true
   }
 
   private func evaluate(_ epoch: Int, _ step: Int) throws {
     services.board.activity = .evaluating
     let board = services.board
-    let metrics = try trainer.evaluate(reducer) { progress in
-      switch progress {
-      case .computed: board.countOperation()
-      case .waiting: board.activity = .waiting
-      }
-    }
+    let metrics = try trainer.evaluate(
+      reducer,
+      check: {
+        try run.interruption.check()
+        if isToSaveAlone(at: step) { throw Postponed() }
+      },
+      progress: { progress in
+        switch progress {
+        case .computed: board.countOperation()
+        case .waiting: board.activity = .waiting
+        }
+      })
     memory.results[epoch] = metrics
     if isLeader { try tell(metrics) }
     reporter.resume()

@@ -50,6 +50,22 @@ struct MemberLeavingTests {
     #expect(bench.wait(.milliseconds(1)) == [.exit(code: 75)])
   }
 
+  @Test("at once when the job ends while it saves, for nobody would take the state")
+  func overWhileSaving() {
+    var bench = MemberBench()
+    bench.welcome()
+    bench.train(alone)
+    _ = bench.on(.signal(name: "SIGTERM"))
+    #expect(bench.on(.end(alone.key, reason: "its end", jobOver: false)) == [], "it can still be saved")
+    let job = alone.key.job
+    #expect(bench.on(.end(GenerationKey(job: job + 1, generation: 9), reason: "another", jobOver: true)) == [])
+    #expect(
+      bench.on(.end(alone.key, reason: "killed", jobOver: true)) == [
+        .interrupt(reason: "killed"), .drop(job: job), .send(.leave(reason: "SIGTERM")),
+      ])
+    #expect(bench.on(.leaveAcknowledged) == [.exit(code: 0)])
+  }
+
   @Test("after 2 s when the coordinator does not answer Leave")
   func unanswered() {
     var bench = MemberBench()

@@ -24,15 +24,16 @@ public enum Evaluation {
     return Predictions(logits: logits, labels: samples.labels, classCount: model.classNames.count)
   }
 
-  /// Runs a model over consecutive samples of a split; returns [range.count, classes].
+  /// Runs a model over consecutive samples of a split, until `check`, asked before each batch, throws; returns [range.count, classes].
   static func logits(
     of model: DeployedModel, on samples: SampleSet, range: Range<Int>, spec: JobSpec, pool: ThreadPool,
-    progress: @escaping () -> Void = {}
+    check: () throws -> Void = {}, progress: @escaping () -> Void = {}
   ) throws -> [Float] {
     let runner = try BatchRunner(model: model, samples: samples, spec: spec, pool: pool, progress: progress)
     var logits: [Float] = []
     logits.reserveCapacity(range.count * model.classNames.count)
     for start in stride(from: range.lowerBound, to: range.upperBound, by: runner.batchSize) {
+      try check()
       logits += runner.run((start..<min(start + runner.batchSize, range.upperBound)).map(Int32.init))
     }
     return logits

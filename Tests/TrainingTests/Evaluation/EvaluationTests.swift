@@ -35,6 +35,30 @@ import Testing
     #expect(int8.rareMeanAveragePrecision == int8.classes[2].averagePrecision)
   }
 
+  @Test(
+    "an evaluation ends where its caller says so, before the next batch, in float or in integers", arguments: [0, 1, 4])
+  func check(batches: Int) throws {
+    struct Enough: Error {}
+    let plan = try Self.plan()
+    let trainer = try Trainer(
+      plan: plan, state: try Self.trained.get().state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0,
+      threads: 1)
+    let hub = InProcessHub(plan: plan.reduction, shardCount: 8, worldSize: 1)
+    let reducer = InProcessReducer(hub: hub, rank: 0, plan: plan.reduction, shards: 0..<8)
+    var asked = 0
+    #expect(throws: Enough.self) {
+      _ = try trainer.evaluate(
+        reducer,
+        check: {
+          if asked == batches { throw Enough() }
+          asked += 1
+        })
+    }
+    // Nothing of it stays.
+    let whole = try trainer.evaluate(reducer)
+    #expect(try whole == Self.trained.get().metrics)
+  }
+
   @Test("predictions of one process equal what the members gathered, for any batch size")
   func batches() throws {
     let outcome = try Self.trained.get()
