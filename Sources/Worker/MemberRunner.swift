@@ -158,6 +158,8 @@ final class MemberRunner: @unchecked Sendable {
       plan: memory.plan, state: state, dataset: memory.dataset, ranges: run.ranges, rank: run.assignment.rank,
       threads: services.threads,
       makeVector: run.ranges.count > 1 ? FloatVector.shared : { FloatVector(count: $0) })
+    // The first rank stores the checkpoints.
+    if run.assignment.rank == 0 { memory.snapshots.prepare(for: state, plan: memory.plan) }
     return .synchronized(run.key, step: UInt64(state.committedStep))
   }
 

@@ -12,6 +12,12 @@ final class SnapshotSlot: @unchecked Sendable {
 
   init() { free.signal() }
 
+  /// Makes the room before the first step: hundreds of megabytes that are touched for the first time would hold up the first
+  /// checkpoint.
+  func prepare(for state: TrainingState, plan: JobPlan) {
+    if buffer == nil { buffer = state.makeSnapshotBuffer(plan: plan) }
+  }
+
   /// Copies a state, waiting at most `patience` for the snapshot before to be written.
   ///
   /// - Returns: the copy, to be given back with `release`; nil when the one before is still needed.
