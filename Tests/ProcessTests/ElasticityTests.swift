@@ -66,7 +66,9 @@ struct ElasticityTests {
 
   @Test("on shards that move away from a worker that is slow")
   func slowWorker() throws {
-    let spec = TinyJob.spec(epochs: 40)
+    // Steps of some ten milliseconds, so that the brake slows every one of them down.
+    let spec = TinyJob.spec(epochs: 9, trainCount: 8_192)
+      .replacingOccurrences(of: "batchSize: 32", with: "batchSize: 512")
     let expected = try TinyJob.undisturbed(spec)
     let cluster = try TestCluster()
     try cluster.startCoordinator()
@@ -139,10 +141,9 @@ private final class Brake: Sendable {
     self.process = process.processIdentifier
     let thread = Thread { [self] in
       while isHolding(SIGSTOP) {
-        // Shorter than a step, so that every step is slowed down, not one in some.
-        Thread.sleep(forTimeInterval: 0.009)
+        Thread.sleep(forTimeInterval: 0.018)
         guard isHolding(SIGCONT) else { return }
-        Thread.sleep(forTimeInterval: 0.001)
+        Thread.sleep(forTimeInterval: 0.002)
       }
     }
     thread.start()
