@@ -17,8 +17,8 @@ final class CoordinatorProcess {
   /// What came while it was frozen.
   var deferred: [Occurrence] = []
   var uploads: [JobID: Upload] = [:]
-  /// When the background queue has done what it has.
-  var deskReady: Int64 = 0
+  /// The background queue, each with the time that it takes; the first is at hand.
+  var deskTasks: [(task: DeskTask, span: Int64)] = []
   /// What is missing in the logs of jobs.
   var gaps = LogGaps()
 

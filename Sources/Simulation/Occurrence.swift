@@ -135,7 +135,8 @@ enum DeskTask {
   case commit(connection: Int, request: UInt64, Stamp, step: UInt64)
   case settle(connection: Int, request: UInt64, CheckpointRecord)
   case report(connection: Int, request: UInt64, CheckpointRecord, pruned: [UInt64])
-  case verify(JobID)
+  /// With the newest good one that the store lists when this is asked.
+  case verify(JobID, listed: CheckpointRecord?)
 }
 
 /// What a client wants.

@@ -57,4 +57,6 @@ package enum PlantedBug: String, CaseIterable, Sendable {
   case unwrittenCounted
   /// A worker that is told to save finishes its evaluation first.
   case evaluationFirst
+  /// The desk tells of the newest checkpoint that the store listed when it was asked, not of what stands on disk by then.
+  case staleListing
 }

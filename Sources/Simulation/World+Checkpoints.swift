@@ -7,12 +7,29 @@ extension World {
   /// Puts something at the end of the background queue.
   func desk(_ task: DeskTask, taking mean: Int64) {
     guard let coordinator else { return }
-    coordinator.deskReady = max(now, coordinator.deskReady) + dice.span(mean: mean)
-    queue.push(.desk(life: life, task), at: coordinator.deskReady)
+    coordinator.deskTasks.append((task, dice.span(mean: mean)))
+    if coordinator.deskTasks.count == 1 { deskBegins(coordinator) }
   }
 
+  /// The next part of the task at hand, before anything else that waits.
+  private func deskContinues(_ coordinator: CoordinatorProcess, _ task: DeskTask, taking mean: Int64) {
+    coordinator.deskTasks.insert((task, dice.span(mean: mean)), at: 1)
+  }
+
+  private func deskBegins(_ coordinator: CoordinatorProcess) {
+    guard let (task, span) = coordinator.deskTasks.first else { return }
+    queue.push(.desk(life: life, task), at: now + span)
+  }
+
+  /// The task at hand is done.
   func deskDoes(_ task: DeskTask) {
     guard let coordinator else { return }
+    perform(task, coordinator)
+    coordinator.deskTasks.removeFirst()
+    if coordinator === self.coordinator { deskBegins(coordinator) }
+  }
+
+  private func perform(_ task: DeskTask, _ coordinator: CoordinatorProcess) {
     switch task {
     case .begin(let connection, let request, let offer):
       guard !disk.isFull else {
@@ -28,12 +45,13 @@ extension World {
       let pruned = disk.prune(record.job, keep: plan(of: record.job)?.keep ?? 1)
       judge.checkCheckpoints(of: disk, world: self)
       // Between the disk and the row in the store the coordinator may die.
-      desk(.report(connection: connection, request: request, record, pruned: pruned), taking: 10_000)
+      deskContinues(
+        coordinator, .report(connection: connection, request: request, record, pruned: pruned), taking: 10_000)
     case .report(let connection, let request, let record, let pruned):
       decide(.checkpointStored(record, pruned: pruned))
       if self.coordinator != nil { send(.reply(number: request, .checkpointTaken), on: connection) }
-    case .verify(let job):
-      let (found, damaged) = disk.newest(job)
+    case .verify(let job, let listed):
+      let (found, damaged) = bug == .staleListing ? (listed, []) : disk.newest(job)
       decide(.checkpointsVerified(job, newest: found, damaged: damaged))
     }
   }
@@ -56,7 +74,7 @@ extension World {
     disk.put(Disk.Entry(record: record, hash: offer.hash))
     judge.checkCheckpoints(of: disk, world: self)
     // Between the name and its arrival on the disk the coordinator may die.
-    desk(.settle(connection: connection, request: request, record), taking: 10_000)
+    deskContinues(coordinator, .settle(connection: connection, request: request, record), taking: 10_000)
   }
 
   /// The plan of a job, by its spec.

@@ -139,7 +139,9 @@ extension World {
       judge.reveals(answer, to: clients[Int(request.rawValue)], world: self)
       tellClient(Int(request.rawValue), answer)
     case .prepareDataset(let job): after(dice.span(mean: 2_000_000), .dataset(life: life, job))
-    case .verifyCheckpoints(let job): desk(.verify(job), taking: 300_000)
+    case .verifyCheckpoints(let job):
+      let listed = disk.store.checkpoints[job]?.last { disk.entry(job, step: $0.step)?.isWhole == true }
+      desk(.verify(job, listed: listed), taking: 300_000)
     case .log(let job, let severity, let text):
       if tracer != nil { trace("coordinator: \(job.map { "\($0): " } ?? "")\(text)") }
       judge.logged(job, severity, text, world: self)

@@ -235,8 +235,65 @@ import Testing
     let damaged = [300, 200].map { DamagedCheckpoint(step: $0, problem: "gone") }
     bench.send(.checkpointsVerified(JobID(1), newest: nil, damaged: damaged))
     bench.wait(.milliseconds(200))
+    bench.send(.checkpointsVerified(JobID(1), newest: nil, damaged: []))
     let expected = Order.sync(Stamp(job: JobID(1), generation: 6), step: 0, .initialize)
     #expect(bench.orders[ConnectionID(30)]?.contains(expected) == true)
+  }
+
+  /// A job without any known checkpoint whose lone member, at some step, is lost; another worker begins generation 2.
+  private func orphaned() -> Bench {
+    var bench = Bench()
+    bench.job()
+    bench.start(1)
+    bench.wait(.milliseconds(1500))
+    bench.kill(1)
+    bench.start(2)
+    bench.wait(.milliseconds(1500))
+    return bench
+  }
+
+  private let second = Stamp(job: JobID(1), generation: 2)
+
+  @Test("a job that has trained starts from nothing only when the desk has said that there is no checkpoint")
+  func nothingOnDisk() {
+    var bench = orphaned()
+    #expect(bench.verifying == [JobID(1)])
+    #expect(bench.reason(JobID(1)).hasPrefix("generation 2: checking for a checkpoint"))
+    bench.send(.checkpointsVerified(JobID(1), newest: nil, damaged: []))
+    #expect(bench.orders[ConnectionID(2)]?.contains(.sync(second, step: 0, .initialize)) == true)
+  }
+
+  @Test("a checkpoint that was on disk before the desk told of it is not given up")
+  func storedMeanwhile() {
+    var bench = orphaned()
+    #expect(bench.orders[ConnectionID(2)]?.contains(.sync(second, step: 0, .initialize)) == false)
+    let first = CheckpointRecord(job: JobID(1), step: 2, epoch: 1, generation: 1, name: "step-2", isFinal: false)
+    bench.send(.checkpointStored(first, pruned: []))
+    bench.send(.checkpointsVerified(JobID(1), newest: first, damaged: []))
+    #expect(bench.logs.contains("generation 2 ends: the checkpoint of step 2 was stored meanwhile"))
+    bench.wait(.milliseconds(100))
+    guard case .begin(let briefing) = bench.lastOrder(2) else {
+      Issue.record("no generation began: \(String(describing: bench.lastOrder(2)))")
+      return
+    }
+    #expect(briefing.checkpoint == first)
+    bench.send(.checkpointsVerified(JobID(1), newest: first, damaged: []))
+    #expect(bench.orders[ConnectionID(2)]?.contains(.sync(briefing.stamp, step: 2, .checkpoint)) == true)
+  }
+
+  @Test("a member that comes back with an old state goes on from it only when the desk has no newer checkpoint")
+  func oldStateComesBack() {
+    var bench = Bench()
+    bench.job(JobSettings(maximumWorkers: 1))
+    bench.start(1)
+    bench.wait(.milliseconds(3000))
+    bench.kill(1)
+    bench.hello(3, introduction: 1, stamp: Stamp(job: JobID(1), generation: 1), step: 3)
+    bench.wait(.milliseconds(1500))
+    bench.send(.position(ConnectionID(3), second, hasState: true, committedStep: 3))
+    #expect(bench.verifying == [JobID(1)])
+    bench.send(.checkpointsVerified(JobID(1), newest: nil, damaged: []))
+    #expect(bench.lastOrder(3) == .sync(second, step: 3, .peer(rank: 0)))
   }
 
   @Test("a checkpoint that is newer than any member's state wins")

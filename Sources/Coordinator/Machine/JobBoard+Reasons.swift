@@ -32,7 +32,8 @@ extension JobBoard {
     case .gathering:
       return generation + "\(count - missing.count) of \(count) members answered; \(waiting(for: missing))\(elapsed)"
     case .checking:
-      return generation + "checking the checkpoint of step \(membership.announced?.step ?? 0)\(elapsed)"
+      let checkpoint = membership.announced.map { "the checkpoint of step \($0.step)" } ?? "for a checkpoint"
+      return generation + "checking \(checkpoint)\(elapsed)"
     case .synchronizing(let step):
       return generation + "\(count - missing.count) of \(count) members ready at step \(step); "
         + "\(waiting(for: missing))\(elapsed)"

@@ -2,7 +2,7 @@
 // what to do next.
 //
 //   gathering       every member says what state it holds (MemberPosition)
-//   checking        nobody has the state: the checkpoint is read through and its hashes compared
+//   checking        members may not have the newest state: the checkpoints are read through and their hashes compared
 //   synchronizing   members at another step fetch the state; each says that it is ready (MemberReady)
 //   training        all steps, evaluations and checkpoints until the generation ends
 //
