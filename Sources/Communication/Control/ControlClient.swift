@@ -209,9 +209,12 @@ public final class ControlClient: Sendable {
   }
 
   func unreachableError(after time: Duration, trouble: String) -> CommunicationError {
-    CommunicationError(
-      .unreachable, "the coordinator did not answer for \(time.inSeconds) s: \(trouble)",
-      hint: "start temper-coordinator there, or correct the endpoint and the firewall", location: configuration.endpoint
-    )
+    var hint = "start temper-coordinator there, or correct the endpoint and the firewall"
+    if case .curve = configuration.security {
+      hint += "; if another coordinator is there now, get a key of it: temper keys join"
+    }
+    return CommunicationError(
+      .unreachable, "the coordinator did not answer for \(time.inSeconds) s: \(trouble)", hint: hint,
+      location: configuration.endpoint)
   }
 }

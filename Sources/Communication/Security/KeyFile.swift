@@ -86,7 +86,7 @@ enum PrivateFile {
     defer { close(descriptor) }
     var status = stat()
     guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-      throw CommunicationError(.badKey, "it is not a file", location: path)
+      throw CommunicationError(.badKey, "it is not a file", hint: "name the file, or its folder", location: path)
     }
     guard status.st_mode & 0o077 == 0 else {
       throw CommunicationError(
@@ -99,7 +99,8 @@ enum PrivateFile {
         hint: "run as that user (runuser -u NAME), or chown it to the one that runs this program", location: path)
     }
     guard status.st_size <= limit else {
-      throw CommunicationError(.badKey, "\(status.st_size) bytes; the limit is \(limit)", location: path)
+      throw CommunicationError(
+        .badKey, "\(status.st_size) bytes; the limit is \(limit)", hint: "name the right file", location: path)
     }
     var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
     guard Glibc.read(descriptor, &bytes, bytes.count) == bytes.count else {

@@ -11,8 +11,9 @@ struct Doctor: ParsableCommand {
     abstract: "Show every setting of a worker here with its origin, look at its key, and test the ports both ways.",
     discussion: """
       Run it the way the worker runs: as its user, with its variables. It takes the worker's options, reads the same \
-      variables and files, starts nothing and changes nothing. Exits with 0 when all is well, 69 when the key is \
-      missing or open to others or something cannot be reached, 64 or 78 when a setting is wrong.
+      variables and files, starts nothing and changes nothing. Exits with 0 when all is well, else as a worker would: \
+      77 when its key is missing, open to others or not admitted, 78 when it is damaged or of another role, 69 when \
+      something cannot be reached, 64 or 78 when a setting is wrong.
       """)
 
   @Option(help: ArgumentHelp("As for temper-worker, like the options below.", valueName: "endpoint"))
@@ -52,12 +53,15 @@ struct Doctor: ParsableCommand {
         throw Failure(ExitStatus(rawValue: error.exitCode) ?? .usage, error.description)
       }
       let key = KeyCheck(settings, insecure: insecure, environment: environment)
+      let (ports, notes) = PortCheck(
+        settings, timeout: .seconds(timeout), insecure: insecure, environment: environment
+      ).run()
       let report = DoctorReport(
         version: ProgramVersion.text, instructionSet: InstructionSet.current.rawValue,
         settings: settings.listed(keys: key.path), key: key.run(),
-        ports: PortCheck(settings, timeout: .seconds(timeout), insecure: insecure, environment: environment).run())
+        ports: ports, notes: notes)
       if output.json { try printJSON(report) } else { print(report.text) }
-      if !report.isHealthy { throw ExitCode(ExitStatus.unavailable.rawValue) }
+      if let exitCode = report.exitCode { throw ExitCode(exitCode) }
     }
   }
 }

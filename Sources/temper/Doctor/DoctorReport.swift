@@ -18,6 +18,8 @@ struct DoctorReport: Encodable {
     /// nil when it was reached.
     var trouble: String?
     var milliseconds: Double?
+    /// What a worker that meets this trouble exits with.
+    var exitCode: Int32?
   }
 
   /// The key that proves who this machine is.
@@ -29,6 +31,8 @@ struct DoctorReport: Encodable {
     var coordinator: String?
     /// nil when it can be used, or when none is needed.
     var trouble: String?
+    /// What a worker with this trouble exits with.
+    var exitCode: Int32?
   }
 
   var version: String
@@ -36,8 +40,11 @@ struct DoctorReport: Encodable {
   var settings: [Line]
   var key: Key
   var ports: [Port]
+  /// What was not tried, and why.
+  var notes: [String] = []
 
-  var isHealthy: Bool { key.trouble == nil && ports.allSatisfy { $0.trouble == nil } }
+  /// nil when all is well.
+  var exitCode: Int32? { key.exitCode ?? ports.lazy.compactMap(\.exitCode).first }
 
   var text: String {
     var settingsTable = Table([("setting", .left), ("value", .left), ("from", .left)])
@@ -50,7 +57,7 @@ struct DoctorReport: Encodable {
     let lines =
       ["temper \(version), kernels for \(instructionSet)", ""] + settingsTable.lines
       + ["", "key \(key.file): \(key.text)", ""] + portsTable.lines
-    let verdict = isHealthy ? "all is well" : "not all is well: a worker here would be of no use to the others"
-    return (lines + ["", verdict]).joined(separator: "\n")
+    let verdict = exitCode == nil ? "all is well" : "not all is well: a worker here would be of no use to the others"
+    return (lines + notes + ["", verdict]).joined(separator: "\n")
   }
 }

@@ -37,6 +37,7 @@ struct KeyCheck {
     } catch {
       report.trouble = PortCheck.text(error)
       report.text = PortCheck.text(error)
+      report.exitCode = PortCheck.exitCode(error)
     }
     return report
   }

@@ -19,7 +19,8 @@ struct PortCheck {
     self.environment = environment
   }
 
-  func run() -> [DoctorReport.Port] {
+  /// The ways, and what was not tried.
+  func run() -> (ports: [DoctorReport.Port], notes: [String]) {
     let coordinator = settings.coordinator.value
     do {
       let security = try Credentials.security(
@@ -28,18 +29,26 @@ struct PortCheck {
         ControlClient.Configuration(endpoint: coordinator, security: security, unreachableLimit: timeout))
       defer { client.close() }
       let (way, milliseconds) = try back(client)
-      return [port("out", "coordinator", coordinator, milliseconds: milliseconds)] + workers(client).compactMap(reach)
-        + [way]
+      let there = port("out", "coordinator", coordinator, milliseconds: milliseconds)
+      // Who may not ask does not: the coordinator would log a refusal.
+      if case .curve = security {
+        return ([there, way], ["other workers: not tried, a worker's key does not open their list"])
+      }
+      return ([there] + (try workers(client).compactMap(reach)) + [way], [])
     } catch {
-      return [port("out", "coordinator", coordinator, trouble: Self.text(error))]
+      return ([port("out", "coordinator", coordinator, trouble: error)], [])
     }
   }
 
-  /// The other workers; a worker's key does not open the list, then there is nothing to try.
-  private func workers(_ client: ControlClient) -> [WireWorkerInfo] {
-    let answer = try? client.request(.listWorkers(WireListWorkers()), timeout: timeout)
-    guard case .workerList(let list) = answer else { return [] }
+  private func workers(_ client: ControlClient) throws -> [WireWorkerInfo] {
+    guard case .workerList(let list) = try client.request(.listWorkers(WireListWorkers()), timeout: timeout) else {
+      throw Self.otherMessage
+    }
     return list.workers
+  }
+
+  private static var otherMessage: Failure {
+    Failure(.unavailable, "the coordinator answers with another message: use programs of one release")
   }
 
   /// Another worker; one on loopback can only be meant for its own machine.
@@ -49,7 +58,7 @@ struct PortCheck {
       let seconds = try TCPProbe.reach(worker.dataEndpoint, timeout: timeout)
       return port("out", "worker \(worker.name)", worker.dataEndpoint, milliseconds: seconds * 1_000)
     } catch {
-      return port("out", "worker \(worker.name)", worker.dataEndpoint, trouble: Self.text(error))
+      return port("out", "worker \(worker.name)", worker.dataEndpoint, trouble: error)
     }
   }
 
@@ -60,11 +69,10 @@ struct PortCheck {
   /// - Throws: when the coordinator does not answer.
   private func back(_ client: ControlClient) throws -> (DoctorReport.Port, Double) {
     let what = "this machine, from the coordinator"
-    let mesh: PeerMesh?
-    var trouble = ""
+    var mesh: PeerMesh?
+    var trouble: (any Error)?
     do { mesh = try PeerMesh(PeerMesh.Configuration(interface: settings.dataInterface.value)) } catch {
-      mesh = nil
-      trouble = Self.text(error)
+      trouble = error
     }
     defer { mesh?.close() }
     let endpoint = mesh?.dataEndpoint ?? settings.dataInterface.value
@@ -73,18 +81,23 @@ struct PortCheck {
     let start = ContinuousClock.now
     // The coordinator takes up to 3 s by itself.
     guard case .probeResult(let result) = try client.request(.probeEndpoint(question), timeout: timeout + .seconds(3))
-    else { throw Failure(.unavailable, "the coordinator answers with another message: use programs of one release") }
+    else { throw Self.otherMessage }
     let milliseconds = max(0, (ContinuousClock.now - start) / .milliseconds(1) - result.seconds * 1_000)
-    if trouble.isEmpty { trouble = result.trouble }
-    guard trouble.isEmpty else { return (port("in", what, endpoint, trouble: trouble), milliseconds) }
+    if trouble == nil, !result.trouble.isEmpty { trouble = Failure(.unavailable, result.trouble) }
+    if let trouble { return (port("in", what, endpoint, trouble: trouble), milliseconds) }
     return (port("in", what, endpoint, milliseconds: result.seconds * 1_000), milliseconds)
   }
 
   private func port(
-    _ direction: String, _ what: String, _ endpoint: String, trouble: String? = nil, milliseconds: Double? = nil
+    _ direction: String, _ what: String, _ endpoint: String, trouble: (any Error)? = nil, milliseconds: Double? = nil
   ) -> DoctorReport.Port {
     DoctorReport.Port(
-      direction: direction, what: what, endpoint: endpoint, trouble: trouble, milliseconds: milliseconds)
+      direction: direction, what: what, endpoint: endpoint, trouble: trouble.map(Self.text),
+      milliseconds: milliseconds, exitCode: trouble.map(Self.exitCode))
+  }
+
+  static func exitCode(_ error: any Error) -> Int32 {
+    (error as? Failure)?.status.rawValue ?? (error as? CommunicationError)?.exitCode ?? ExitStatus.bug.rawValue
   }
 
   static func text(_ error: any Error) -> String {
