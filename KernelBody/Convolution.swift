@@ -45,7 +45,7 @@ extension Body {
     let g = plan.geometry
     if let tiles = plan.forwardTiles {
       return WinogradProduct(
-        plan: plan, table: tiles, source: input, sourceChannels: g.inputChannels, sourceCount: g.inputCount,
+        plan: plan, table: tiles.pointee, source: input, sourceChannels: g.inputChannels, sourceCount: g.inputCount,
         packed: packed, isGradient: false, bias: bias, target: output, targetChannels: g.outputChannels,
         accumulate: false
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
@@ -65,7 +65,8 @@ extension Body {
     let g = plan.geometry
     if let tiles = plan.inputGradientTiles {
       return WinogradProduct(
-        plan: plan, table: tiles, source: gradientOutput, sourceChannels: g.outputChannels, sourceCount: g.outputCount,
+        plan: plan, table: tiles.pointee, source: gradientOutput, sourceChannels: g.outputChannels,
+        sourceCount: g.outputCount,
         packed: packed, isGradient: true, bias: nil, target: gradientInput, targetChannels: g.inputChannels,
         accumulate: accumulate
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
@@ -80,8 +81,7 @@ extension Body {
   }
 }
 
-/// The product behind both: target pixel = sum over its taps and source channels, in blocks of at most 16 KB of row
-/// pointers.
+/// The product behind both: target pixel = sum over its taps and source channels.
 private func multiply(
   _ pixels: PixelClass, taps: Int, samples: Int, source: UnsafePointer<Float>, sourceChannels: Int, sourceCount: Int,
   zeros: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
@@ -95,24 +95,18 @@ private func multiply(
     pixels: pixels, samples: samples, bias: bias, target: target, channels: targetChannels, sampleCount: targetCount,
     accumulate: accumulate)
   let shares = TileShares(pixels: writer.total, channels: targetChannels, part: part, of: parts)
-  let pointersPerTile = max(pixels.tapCount, 1) * tileRows
-  let blockTiles = min(64, 2048 / pointersPerTile)
   withScratch { pointers, tile in
-    shares.visitBlocks(of: blockTiles) { slot, index in
-      rowSource.gather(
-        pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
-        into: pointers + slot * pointersPerTile)
-    } multiply: { slot, index, panel, panels in
-      let rows = UnsafePointer(pointers + slot * pointersPerTile)
+    shares.visitBlocks(of: rowSource, pixels, total: writer.total, pointers: pointers) {
+      rows, _, firstPixel, panel, panels in
       let weights = packed + panel * kernel.panelStride
-      let direct = writer.directTarget(firstPixel: index * tileRows, panel: panel, panels: panels)
+      let direct = writer.directTarget(firstPixel: firstPixel, panel: panel, panels: panels)
       let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
       if panels == 2 {
         kernel.run32(rows, weights, result, stride: stride)
       } else {
         kernel.run16(rows, weights, result, stride: stride)
       }
-      if direct == nil { writer.write(tile, firstPixel: index * tileRows, panel: panel, panels: panels) }
+      if direct == nil { writer.write(tile, firstPixel: firstPixel, panel: panel, panels: panels) }
     }
   }
 }

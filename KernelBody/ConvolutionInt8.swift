@@ -91,8 +91,7 @@ extension Body {
     let writer = Int8Writer(
       product: product, total: samples * plan.forward.pixelCount, scales: scales, bias: bias, output: output)
     let shares = TileShares(pixels: writer.total, channels: g.outputChannels, part: part, of: parts)
-    let pointersPerTile = g.taps * tileRows
-    let blockTiles = min(64, 2048 / pointersPerTile, product.joined ? 16384 / product.joinedBytes : 64)
+    let limit = product.joined ? min(64, 16384 / product.joinedBytes) : 64
     var sumStorage = InlineArray<512, Int32>(repeating: 0)
     var byteStorage = InlineArray<2048, Int64>(repeating: 0)
     withScratch { pointers, tile in
@@ -101,17 +100,15 @@ extension Body {
           let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
           let joined = joined.baseAddress!.assumingMemoryBound(to: Int8.self)
           let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-          shares.visitBlocks(of: blockTiles) { slot, index in
-            let rows = pointers + slot * pointersPerTile
-            source.gather(
-              plan.forward, firstTap: 0, tapCount: g.taps, first: index * tileRows, total: writer.total, into: rows)
+          shares.visitBlocks(of: source, plan.forward, total: writer.total, pointers: pointers, limit: limit) {
+            rows, slot in
             if product.joined { product.join(rows, g, into: joined + slot * product.joinedBytes) }
             product.sumRows(rows, into: sums + slot * tileRows)
-          } multiply: { slot, index, panel, panels in
+          } multiply: { rows, slot, firstPixel, panel, panels in
             let weights = packed + panel * product.panelBytes
-            product.multiply(pointers + slot * pointersPerTile, weights, wide: panels == 2, into: tile)
+            product.multiply(rows, weights, wide: panels == 2, into: tile)
             writer.write(
-              tile, sums + slot * tileRows, firstPixel: index * tileRows, panel: panel, panels: panels)
+              tile, sums + slot * tileRows, firstPixel: firstPixel, panel: panel, panels: panels)
           }
         }
       }

@@ -85,26 +85,20 @@ private struct ShardScaling {
   }
 }
 
-/// Target pixel = sum over its taps and source channels, in blocks as in Convolution.swift.
+/// Target pixel = sum over its taps and source channels, as in Convolution.swift.
 private func multiply(
   _ kernel: MicroKernelInt16, _ pixels: PixelClass, source: RowSource, packed: UnsafePointer<Int32>,
   _ scaling: ShardScaling, _ writer: TileWriter, part: Int, of parts: Int
 ) {
   let shares = TileShares(pixels: writer.total, channels: writer.channels, part: part, of: parts)
-  let pointersPerTile = max(pixels.tapCount, 1) * tileRows
-  let blockTiles = min(64, 2048 / pointersPerTile)
   withScratch { pointers, tile in
     let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-    shares.visitBlocks(of: blockTiles) { slot, index in
-      source.gather(
-        pixels, firstTap: 0, tapCount: pixels.tapCount, first: index * tileRows, total: writer.total,
-        into: pointers + slot * pointersPerTile)
-    } multiply: { slot, index, panel, panels in
-      let rows = UnsafePointer(pointers + slot * pointersPerTile)
+    shares.visitBlocks(of: source, pixels, total: writer.total, pointers: pointers) {
+      rows, _, firstPixel, panel, panels in
       let weights = packed + panel * kernel.panelStride
       if panels == 2 { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
-      let result = scaling.apply(to: tile, firstPixel: index * tileRows, total: writer.total)
-      writer.write(result, firstPixel: index * tileRows, panel: panel, panels: panels)
+      let result = scaling.apply(to: tile, firstPixel: firstPixel, total: writer.total)
+      writer.write(result, firstPixel: firstPixel, panel: panel, panels: panels)
     }
   }
 }

@@ -24,24 +24,38 @@ struct TileShares {
 }
 
 extension TileShares {
-  /// Visits the tiles in blocks of at most `count`: first `gather` for every tile of a block, then `multiply` for every
-  /// tile of every panel, or pair of panels.
+  /// Visits the tiles in blocks of at most `limit`: points `pointers` (room for 2,048) to the rows of each tile of a block
+  /// and lets `prepare` look at them, then calls `multiply` for every tile of every panel, or pair of panels.
   ///
-  /// A block keeps its row pointers and source pixels in cache while all weights pass over them; inside a block a panel
-  /// pair stays in the second-level cache for all tiles. `slot` numbers the tiles of a block.
+  /// A block keeps its row pointers (16 KB) and source pixels in cache while all weights pass over them; inside a block a
+  /// panel pair stays in the second-level cache for all tiles. `slot` numbers the tiles of a block.
   @inline(__always)
   func visitBlocks(
-    of count: Int, gather: (_ slot: Int, _ tile: Int) -> Void,
-    multiply: (_ slot: Int, _ tile: Int, _ panel: Int, _ panels: Int) -> Void
+    of source: RowSource, _ pixels: PixelClass, total: Int, pointers: UnsafeMutablePointer<UnsafeRawPointer>,
+    limit: Int = 64,
+    prepare: (_ rows: UnsafeMutablePointer<UnsafeRawPointer>, _ slot: Int) -> Void = { _, _ in },
+    multiply: (
+      _ rows: UnsafePointer<UnsafeRawPointer>, _ slot: Int, _ firstPixel: Int, _ panel: Int, _ panels: Int
+    ) -> Void
   ) {
+    let pointersPerTile = max(pixels.tapCount, 1) * tileRows
+    let count = min(limit, 2048 / pointersPerTile)
     var first = tiles.lowerBound
     while first < tiles.upperBound {
       let end = min(first + count, tiles.upperBound)
-      for tile in first..<end { gather(tile - first, tile) }
+      for tile in first..<end {
+        let rows = pointers + (tile - first) * pointersPerTile
+        source.gather(
+          pixels, firstTap: 0, tapCount: pixels.tapCount, first: tile * tileRows, total: total, into: rows)
+        prepare(rows, tile - first)
+      }
       var panel = panels.lowerBound
       while panel < panels.upperBound {
         let width = min(2, panels.upperBound - panel)
-        for tile in first..<end { multiply(tile - first, tile, panel, width) }
+        for tile in first..<end {
+          let rows = UnsafePointer(pointers + (tile - first) * pointersPerTile)
+          multiply(rows, tile - first, tile * tileRows, panel, width)
+        }
         panel += width
       }
       first = end

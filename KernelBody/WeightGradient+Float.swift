@@ -34,9 +34,9 @@ extension WeightGradient {
             : GradientColumns(first: blockGradient, stride: outputs)
           let tile = sums + (index * self.columns + columnIndex) * tileRows * 32
           if outputs - column - columnIndex * 32 > 16 {
-            multiply32(block.count, staged, gradient, tile, tileSums)
+            addProducts32(block.count, staged, gradient, tile, tileSums)
           } else {
-            multiply16(block.count, staged, gradient, tile, tileSums)
+            addProducts16(block.count, staged, gradient, tile, tileSums)
           }
         }
       }

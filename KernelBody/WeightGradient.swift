@@ -65,8 +65,17 @@ extension Body {
   package static func convolveWeightGradient(
     _ plan: ConvolutionPlan, samplesPerShard: Int, pieces: UnsafeBufferPointer<ShardPiece>,
     input: UnsafePointer<Float>, gradientOutput: UnsafePointer<Float>,
-    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int
+    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, scratch: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int
   ) {
+    if let tiles = plan.forwardTiles, plan.hasWeightGradientTiles(samplesPerShard: samplesPerShard) {
+      return withScratch { pointers, _ in
+        WinogradWeightGradient(
+          plan, tiles.pointee, input: input, gradientOutput: gradientOutput, samplesPerShard: samplesPerShard,
+          scratch: scratch, pointers: pointers
+        ).run(pieces, gradients, part: part, of: parts)
+      }
+    }
     let source = RowSource(
       base: input, sampleBytes: plan.geometry.inputCount * 4, elementShift: 2, zeros: plan.zeros)
     withWeightGradient(plan, source, .float(gradientOutput), samplesPerShard: samplesPerShard) {

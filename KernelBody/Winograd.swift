@@ -72,7 +72,12 @@ struct WinogradProduct {
           rows.gather(
             table.patches, firstTap: 0, tapCount: 16, first: (first + group) * tileRows, total: total, into: pointers)
           let patches = block.patches + group * 128 * block.stride
-          for tile in 0..<tileRows { transform(pointers + tile, into: patches + tile * block.stride, block.stride) }
+          for tile in 0..<tileRows {
+            for channel in Swift.stride(from: 0, to: sourceChannels, by: 16) {
+              let place = patches + tile * block.stride + channel
+              transformWinogradPatch(pointers + tile, channel, into: place, tileRows * block.stride)
+            }
+          }
           for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
         }
         var panel = shares.panels.lowerBound
@@ -90,34 +95,6 @@ struct WinogradProduct {
     }
   }
 
-  /// B^T d B of one tile's patch, all channels; rows of the result are 8 tiles apart.
-  @inline(__always)
-  private func transform(
-    _ pointers: UnsafePointer<UnsafeRawPointer>, into patch: UnsafeMutablePointer<Float>, _ stride: Int
-  ) {
-    @inline(__always)
-    func row(_ i: Int, _ offset: Int) -> (Floats, Floats, Floats, Floats) {
-      @inline(__always)
-      func pixel(_ j: Int) -> Floats { (pointers[(i * 4 + j) * tileRows] + offset).loadUnaligned(as: Floats.self) }
-      return (pixel(0), pixel(1), pixel(2), pixel(3))
-    }
-    for c in Swift.stride(from: 0, to: sourceChannels, by: 16) {
-      let (d0, d1, d2, d3) = (row(0, c * 4), row(1, c * 4), row(2, c * 4), row(3, c * 4))
-      @inline(__always)
-      func put(_ i: Int, _ t0: Floats, _ t1: Floats, _ t2: Floats, _ t3: Floats) {
-        let place = patch + i * 4 * tileRows * stride + c
-        store(t0 - t2, place)
-        store(t1 + t2, place + tileRows * stride)
-        store(t2 - t1, place + 2 * tileRows * stride)
-        store(t1 - t3, place + 3 * tileRows * stride)
-      }
-      put(0, d0.0 - d2.0, d0.1 - d2.1, d0.2 - d2.2, d0.3 - d2.3)
-      put(1, d1.0 + d2.0, d1.1 + d2.1, d1.2 + d2.2, d1.3 + d2.3)
-      put(2, d2.0 - d1.0, d2.1 - d1.1, d2.2 - d1.2, d2.3 - d1.3)
-      put(3, d1.0 - d3.0, d1.1 - d3.1, d1.2 - d3.2, d1.3 - d3.3)
-    }
-  }
-
   /// G g G^T of a panel's weights.
   @inline(__always)
   private func transformPanel(_ panel: Int, _ block: WinogradBlock, _ index: Int) {
@@ -126,7 +103,7 @@ struct WinogradProduct {
       let tapStride = sourceChannels * 16
       let first = packed + panel * 9 * tapStride
       for channel in 0..<sourceChannels {
-        transformWeights(first + channel * 16, tapStride, into: positions + channel * 16, block.weightStride)
+        transformWinogradWeights(first + channel * 16, tapStride, into: positions + channel * 16, block.weightStride)
       }
       return
     }
@@ -139,7 +116,8 @@ struct WinogradProduct {
         let first = packed + (sourcePanel * 9 + 8) * tapStride + panel * 256
         for tap in 0..<9 { temper_transpose(first - tap * tapStride, 16, turned + tap * 256) }
         for k in 0..<16 {
-          transformWeights(turned + k * 16, 256, into: positions + (sourcePanel * 16 + k) * 16, block.weightStride)
+          transformWinogradWeights(
+            turned + k * 16, 256, into: positions + (sourcePanel * 16 + k) * 16, block.weightStride)
         }
       }
     }
@@ -211,9 +189,36 @@ struct WinogradProduct {
   }
 }
 
+/// B^T d B of 16 channels of one tile: pixels from `pointers`, 8 apart, to 16 positions `positionStride` floats apart.
+@inline(__always)
+func transformWinogradPatch(
+  _ pointers: UnsafePointer<UnsafeRawPointer>, _ channel: Int, into positions: UnsafeMutablePointer<Float>,
+  _ positionStride: Int
+) {
+  @inline(__always)
+  func row(_ i: Int) -> (Floats, Floats, Floats, Floats) {
+    @inline(__always)
+    func pixel(_ j: Int) -> Floats { (pointers[(i * 4 + j) * tileRows] + channel * 4).loadUnaligned(as: Floats.self) }
+    return (pixel(0), pixel(1), pixel(2), pixel(3))
+  }
+  let (d0, d1, d2, d3) = (row(0), row(1), row(2), row(3))
+  @inline(__always)
+  func put(_ i: Int, _ t0: Floats, _ t1: Floats, _ t2: Floats, _ t3: Floats) {
+    let place = positions + i * 4 * positionStride
+    store(t0 - t2, place)
+    store(t1 + t2, place + positionStride)
+    store(t2 - t1, place + 2 * positionStride)
+    store(t1 - t3, place + 3 * positionStride)
+  }
+  put(0, d0.0 - d2.0, d0.1 - d2.1, d0.2 - d2.2, d0.3 - d2.3)
+  put(1, d1.0 + d2.0, d1.1 + d2.1, d1.2 + d2.2, d1.3 + d2.3)
+  put(2, d2.0 - d1.0, d2.1 - d1.1, d2.2 - d1.2, d2.3 - d1.3)
+  put(3, d1.0 - d3.0, d1.1 - d3.1, d1.2 - d3.2, d1.3 - d3.3)
+}
+
 /// G g G^T of 16 lanes: nine taps `stride` floats apart to 16 positions `positionStride` floats apart.
 @inline(__always)
-func transformWeights(
+func transformWinogradWeights(
   _ taps: UnsafePointer<Float>, _ stride: Int, into positions: UnsafeMutablePointer<Float>, _ positionStride: Int
 ) {
   @inline(__always)

@@ -48,6 +48,8 @@ final class ConvolutionWork {
   private let magnitudes: UnsafeMutablePointer<Int32>
   /// For any product: by channel, by shard, by both.
   private let scales: UnsafeMutablePointer<Float>
+  /// For one thread.
+  private let scratchCount: Int
   private let scratch: UnsafeMutablePointer<Float>
   private let pieces: UnsafeMutablePointer<ShardPiece>
   private let gradients: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
@@ -85,9 +87,13 @@ final class ConvolutionWork {
     int16Packed = .allocate(capacity: plan.packedInputGradientWeightCount)
     magnitudes = .allocate(capacity: geometry.inputChannels)
     scales = floats(options.virtualShards * geometry.outputChannels)
-    scratch = floats(pool.threadCount * plan.scratchCount)
+    let piece = ShardPiece(firstLocalShard: 0, shardCount: options.virtualShards)
+    let samplesPerShard = options.batch / options.virtualShards
+    scratchCount = max(
+      plan.scratchCount, plan.weightGradientScratchCount(samplesPerShard: samplesPerShard, pieces: [piece]))
+    scratch = floats(pool.threadCount * scratchCount)
     pieces = .allocate(capacity: 1)
-    pieces.initialize(to: ShardPiece(firstLocalShard: 0, shardCount: options.virtualShards))
+    pieces.initialize(to: piece)
     gradients = .allocate(capacity: 1)
     gradients.initialize(to: gradient)
     kernels.packWeights(plan, weights: weights, into: packed, part: 0, of: 1)
@@ -130,21 +136,22 @@ final class ConvolutionWork {
       return { [self] share in
         kernels.convolveForward(
           plan, samples: samples, input: input, packed: packed, bias: nil, output: output,
-          scratch: scratch + share.thread * plan.scratchCount, part: share.part, of: share.parts)
+          scratch: scratch + share.thread * scratchCount, part: share.part, of: share.parts)
       }
     case .inputGradient:
       return { [self] share in
         kernels.convolveInputGradient(
           plan, samples: samples, gradientOutput: output,
           packed: plan.sharesPackedWeights ? packed : packedGradient, gradientInput: input,
-          accumulate: false, scratch: scratch + share.thread * plan.scratchCount, part: share.part, of: share.parts)
+          accumulate: false, scratch: scratch + share.thread * scratchCount, part: share.part, of: share.parts)
       }
     case .weightGradient:
       return { [self] share in
         kernels.convolveWeightGradient(
           plan, samplesPerShard: samples / options.virtualShards,
           pieces: UnsafeBufferPointer(start: pieces, count: 1), input: input, gradientOutput: output,
-          gradients: UnsafePointer(gradients), part: share.part, of: share.parts)
+          gradients: UnsafePointer(gradients), scratch: scratch + share.thread * scratchCount, part: share.part,
+          of: share.parts)
       }
     case .int8Forward:
       return { [self] share in

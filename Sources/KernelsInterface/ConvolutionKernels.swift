@@ -51,7 +51,8 @@ public protocol ConvolutionKernels {
     of parts: Int)
 
   /// Gradient with respect to the weights, one per piece: each shard's sum over its pixels in ascending order, shards
-  /// of a piece combined as a binary tree, node = left + right.
+  /// of a piece combined as a binary tree, node = left + right. A shard's sum is made by Winograd's F(3x3, 2x2) where
+  /// `convolveForward` is by his algorithm and the shard has 16 tiles or more.
   ///
   /// - Parameters:
   ///   - samplesPerShard: samples of each shard; shard s holds samples [s * samplesPerShard, (s+1) * samplesPerShard).
@@ -59,10 +60,12 @@ public protocol ConvolutionKernels {
   ///   - input: [shards * samplesPerShard, inputHeight, inputWidth, C].
   ///   - gradientOutput: [shards * samplesPerShard, outputHeight, outputWidth, K].
   ///   - gradients: one pointer per piece, each to [T, C, K], overwritten.
+  ///   - scratch: `plan.weightGradientScratchCount` floats of this thread's own.
   static func convolveWeightGradient(
     _ plan: ConvolutionPlan, samplesPerShard: Int, pieces: UnsafeBufferPointer<ShardPiece>,
     input: UnsafePointer<Float>, gradientOutput: UnsafePointer<Float>,
-    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, part: Int, of parts: Int)
+    gradients: UnsafePointer<UnsafeMutablePointer<Float>>, scratch: UnsafeMutablePointer<Float>, part: Int,
+    of parts: Int)
 
   /// Packs int8 weights for `convolveInputGradientInt16`.
   ///

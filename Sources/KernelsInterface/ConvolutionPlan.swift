@@ -49,9 +49,9 @@ public final class ConvolutionPlan: @unchecked Sendable {
   /// Input pixels reading the output's gradient, one class per phase of the stride.
   package let inputGradient: UnsafePointer<PixelClass>
   package let inputGradientCount: Int
-  /// Tiles of the forward product and of the input gradient, nil where pixels are computed one by one.
-  package let forwardTiles: WinogradTable?
-  package let inputGradientTiles: WinogradTable?
+  /// Tiles of the forward product and the weight gradient, and of the input gradient; nil where pixels are computed one by one.
+  package let forwardTiles: UnsafePointer<WinogradTable>?
+  package let inputGradientTiles: UnsafePointer<WinogradTable>?
   /// max(C, K) zeros as floats, which also serve as int8 zeros.
   package let zeros: UnsafePointer<Float>
 
@@ -79,24 +79,13 @@ public final class ConvolutionPlan: @unchecked Sendable {
     owned.append(UnsafeMutableRawPointer(classes))
     inputGradient = UnsafePointer(classes)
     inputGradientCount = rows.count
-    let (g, height, width) = (geometry, geometry.outputHeight, geometry.outputWidth)
+    let g = geometry
+    let input = ImageShape(height: g.inputHeight, width: g.inputWidth, channels: c)
+    let output = ImageShape(height: g.outputHeight, width: g.outputWidth, channels: k)
     forwardTiles =
-      usesTiles
-      ? WinogradTable(
-        patches: PixelClass(
-          Self.winogradRows(
-            sourceHeight: g.inputHeight, sourceWidth: g.inputWidth, sourceChannels: c, padding: g.padding,
-            height: height, width: width), owned: &owned), columns: (width + 1) / 2, height: height, width: width)
-      : nil
+      usesTiles ? WinogradTable.make(source: input, target: output, padding: g.padding, owned: &owned) : nil
     inputGradientTiles =
-      usesTiles
-      ? WinogradTable(
-        patches: PixelClass(
-          Self.winogradRows(
-            sourceHeight: height, sourceWidth: width, sourceChannels: k, padding: 2 - g.padding,
-            height: g.inputHeight, width: g.inputWidth), owned: &owned), columns: (g.inputWidth + 1) / 2,
-        height: g.inputHeight, width: g.inputWidth)
-      : nil
+      usesTiles ? WinogradTable.make(source: output, target: input, padding: 2 - g.padding, owned: &owned) : nil
     let zeroCount = max(c, k) + panel
     let zeros = UnsafeMutablePointer<Float>.allocate(capacity: zeroCount)
     zeros.initialize(repeating: 0, count: zeroCount)
@@ -125,7 +114,8 @@ struct PixelClassRows {
 }
 
 extension PixelClass {
-  fileprivate init(_ rows: PixelClassRows, owned: inout [UnsafeMutableRawPointer]) {
+  /// Makes the tables, in memory that joins `owned`.
+  init(_ rows: PixelClassRows, owned: inout [UnsafeMutableRawPointer]) {
     let spare = 16
     tapCount = rows.taps.count
     pixelCount = rows.targets.count

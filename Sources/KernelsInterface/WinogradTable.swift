@@ -4,6 +4,8 @@
 package struct WinogradTable {
   /// Positions of the patch take the place of taps, tiles that of pixels.
   package let patches: PixelClass
+  /// The 2x2 target pixels of each tile, as if they were taps, in the target image.
+  package let targets: PixelClass
   /// Tiles in a row of the target image.
   package let columns: Int
   /// Size of the target image.
@@ -38,28 +40,47 @@ extension ConvolutionPlan {
       && g.inputChannels % panelWidth == 0 && g.outputChannels % panelWidth == 0
       && saves(g.outputHeight, g.outputWidth) && saves(g.inputHeight, g.inputWidth)
   }
+}
 
-  /// Patches of a source image of `sourceChannels` channels for a target image.
-  static func winogradRows(
-    sourceHeight: Int, sourceWidth: Int, sourceChannels: Int, padding: Int, height: Int, width: Int
-  ) -> PixelClassRows {
-    var rows = PixelClassRows()
-    let (tileRows, tileColumns) = ((height + 1) / 2, (width + 1) / 2)
-    rows.targets = (0..<Int32(tileRows * tileColumns)).map { $0 }
-    for i in 0..<4 {
-      for j in 0..<4 {
-        rows.taps.append(Int32(i * 4 + j))
-        var row: [Int32] = []
-        for tileY in 0..<tileRows {
-          for tileX in 0..<tileColumns {
-            let (y, x) = (tileY * 2 - padding + i, tileX * 2 - padding + j)
-            let inside = y >= 0 && y < sourceHeight && x >= 0 && x < sourceWidth
-            row.append(inside ? Int32((y * sourceWidth + x) * sourceChannels) : -1)
-          }
+/// An image's size.
+struct ImageShape {
+  let height: Int
+  let width: Int
+  let channels: Int
+}
+
+extension WinogradTable {
+  /// A table in memory that joins `owned`: tiles of a target image and their patches of a source image.
+  ///
+  /// Pixels outside an image are padding.
+  static func make(
+    source: ImageShape, target: ImageShape, padding: Int, owned: inout [UnsafeMutableRawPointer]
+  ) -> UnsafePointer<WinogradTable> {
+    let (rows, columns) = ((target.height + 1) / 2, (target.width + 1) / 2)
+    /// `size` x `size` pixels of an image for every tile, from `offset` before its first target pixel.
+    func table(_ image: ImageShape, size: Int, offset: Int) -> PixelClassRows {
+      var table = PixelClassRows()
+      table.targets = (0..<Int32(rows * columns)).map { $0 }
+      for i in 0..<size {
+        for j in 0..<size {
+          table.taps.append(Int32(i * size + j))
+          table.sources.append(
+            (0..<rows * columns).map { tile in
+              let (y, x) = (tile / columns * 2 - offset + i, tile % columns * 2 - offset + j)
+              let inside = y >= 0 && y < image.height && x >= 0 && x < image.width
+              return inside ? Int32((y * image.width + x) * image.channels) : -1
+            })
         }
-        rows.sources.append(row)
       }
+      return table
     }
-    return rows
+    let result = UnsafeMutablePointer<WinogradTable>.allocate(capacity: 1)
+    result.initialize(
+      to: WinogradTable(
+        patches: PixelClass(table(source, size: 4, offset: padding), owned: &owned),
+        targets: PixelClass(table(target, size: 2, offset: 0), owned: &owned), columns: columns,
+        height: target.height, width: target.width))
+    owned.append(UnsafeMutableRawPointer(result))
+    return UnsafePointer(result)
   }
 }

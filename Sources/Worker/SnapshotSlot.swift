@@ -14,8 +14,11 @@ final class SnapshotSlot: @unchecked Sendable {
 
   /// Makes the room before the first step: hundreds of megabytes that are touched for the first time would hold up the first
   /// checkpoint.
-  func prepare(for state: TrainingState, plan: JobPlan) {
-    if buffer == nil { buffer = state.makeSnapshotBuffer(plan: plan) }
+  @discardableResult
+  func prepare(for state: TrainingState, plan: JobPlan) -> TrainingState {
+    let room = buffer ?? state.makeSnapshotBuffer(plan: plan)
+    buffer = room
+    return room
   }
 
   /// Copies a state, waiting at most `patience` for the snapshot before to be written.
@@ -23,8 +26,7 @@ final class SnapshotSlot: @unchecked Sendable {
   /// - Returns: the copy, to be given back with `release`; nil when the one before is still needed.
   func take(of state: TrainingState, plan: JobPlan, patience: Duration) -> TrainingState? {
     guard free.wait(timeout: .now() + .microseconds(patience.microseconds)) == .success else { return nil }
-    let copy = buffer ?? state.makeSnapshotBuffer(plan: plan)
-    buffer = copy
+    let copy = prepare(for: state, plan: plan)
     state.copySnapshot(into: copy)
     return copy
   }

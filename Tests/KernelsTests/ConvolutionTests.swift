@@ -23,6 +23,8 @@ let convolutionShapes: [(geometry: ConvolutionGeometry, samples: Int)] = [
   (shape(10, 8, 16, kernel: 3, outputs: 16), 2),
   (shape(6, 8, 16, kernel: 3, padding: 2, outputs: 32), 2),
   (shape(32, 32, 16, kernel: 3, padding: 1, outputs: 32), 1),
+  // More channels and columns than a weight gradient takes together.
+  (shape(4, 5, 80, kernel: 3, padding: 1, outputs: 144), 3),
 ]
 
 func shape(
@@ -186,22 +188,29 @@ struct ConvolutionTests {
     }
   }
 
-  @Test("a piece's weight gradient is the tree sum of its shards' gradients, to the bit")
-  func weightGradientTree() {
-    let g = shape(6, 6, 24, kernel: 3, padding: 1, outputs: 20)
+  @Test(
+    "a piece's weight gradient is the tree sum of its shards' gradients, to the bit",
+    arguments: [
+      shape(6, 6, 24, kernel: 3, padding: 1, outputs: 20), shape(6, 6, 32, kernel: 3, padding: 1, outputs: 48),
+    ],
+    [0, 64] as [Float])
+  func weightGradientTree(g: ConvolutionGeometry, halfScale: Float) {
     let plan = ConvolutionPlan(g)
     var random = Random(4)
     let input = Buffer(random.floats(16 * g.inputCount))
     let gradient = Buffer(random.floats(16 * g.outputCount))
+    func kept(_ value: Float) -> Float { halfScale == 0 ? value : Float(Float16(value * halfScale)) / halfScale }
     for level in levels {
       let leaves = weightGradients(
-        level.kernels, 1, plan, 2, (0..<8).map { ShardPiece(firstLocalShard: $0, shardCount: 1) }, input, gradient)
-      let whole = weightGradients(
-        level.kernels, 1, plan, 2, [ShardPiece(firstLocalShard: 0, shardCount: 8)], input, gradient)[0]
-      func node(_ left: [Float], _ right: [Float]) -> [Float] { zip(left, right).map { $0 + $1 } }
+        level.kernels, 1, plan, 2, (0..<8).map { ShardPiece(firstLocalShard: $0, shardCount: 1) }, input, gradient
+      ).map { $0.map(kept) }
+      let piece = ShardPiece(firstLocalShard: 0, shardCount: 8, halfScale: halfScale)
+      let whole = weightGradients(level.kernels, 1, plan, 2, [piece], input, gradient)[0]
+      func node(_ left: [Float], _ right: [Float]) -> [Float] { zip(left, right).map { kept($0 + $1) } }
       let pairs = stride(from: 0, to: 8, by: 2).map { node(leaves[$0], leaves[$0 + 1]) }
       let tree = node(node(pairs[0], pairs[1]), node(pairs[2], pairs[3]))
-      #expect(bits(whole) == bits(tree), "\(level.name)")
+      let isSame = bits(whole) == bits(tree)
+      #expect(isSame, "\(level.name)")
     }
   }
 
@@ -213,14 +222,16 @@ struct ConvolutionTests {
   ) -> [[Float]] {
     let outputs = pieces.map { _ in Buffer<Float>(repeating: .nan, count: plan.geometry.weightCount) }
     let pointers = outputs.map(\.pointer)
+    let scratch = Buffer<Float>(
+      repeating: .nan, count: plan.weightGradientScratchCount(samplesPerShard: samplesPerShard, pieces: pieces))
     pieces.withUnsafeBufferPointer { pieces in
       for part in 0..<parts {
         kernels.convolveWeightGradient(
           plan, samplesPerShard: samplesPerShard, pieces: pieces, input: input.constant,
-          gradientOutput: gradient.constant, gradients: pointers, part: part, of: parts)
+          gradientOutput: gradient.constant, gradients: pointers, scratch: scratch.pointer, part: part, of: parts)
       }
     }
-    #expect(!outputs.contains { !$0.intact })
+    #expect(scratch.intact && !outputs.contains { !$0.intact })
     return outputs.map(\.values)
   }
 }

@@ -94,15 +94,16 @@ struct ProgramBuilder {
 
   /// `emit` for work that wants floats of its own on every thread.
   mutating func emit(
-    _ label: String, using: [Tensor], scratchPerThread count: Int,
+    _ label: String, using: [Tensor], completing: [Range<Int>] = [], partsPerThread: Int = 4,
+    scratchPerThread count: Int,
     _ work: @escaping (_ scratch: UnsafeMutablePointer<Float>, _ part: Int, _ parts: Int) -> Void
   ) {
     flush()
     let scratch = floats("\(label) scratch", count: max(1, threadCount * count))
     let stage = Stage(
-      label: label, part: part, split: .perThread(4),
+      label: label, part: part, split: .perThread(partsPerThread),
       work: { work(scratch.floats + $0.thread * count, $0.part, $0.parts) })
-    append(stage, using + [scratch], [])
+    append(stage, using + [scratch], completing)
   }
 
   /// Appends a stage that the caller runs alone.

@@ -34,13 +34,17 @@ extension TrainingLowering {
     if layer.hasIntegerGradients { return emitIntegerGradients(fused, gradient, layer) }
     let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, gradientPieces)
     let input = backwardFloat(fused.sources[0])
+    // Every part reads all pixels, and by tiles transforms them.
+    let byTiles = plan.hasWeightGradientTiles(samplesPerShard: samplesPerShard)
     builder.emit(
       "\(fused.node.name) weight gradient", using: [input, gradient], completing: [layer.weightEntry.range],
-      partsPerThread: 2
-    ) { part, parts in
+      partsPerThread: byTiles ? 1 : 2,
+      scratchPerThread: plan.weightGradientScratchCount(samplesPerShard: samplesPerShard, pieces: pieces.buffer)
+    ) { scratch, part, parts in
       kernels.convolveWeightGradient(
         plan, samplesPerShard: samplesPerShard, pieces: pieces.buffer, input: input.floats,
-        gradientOutput: gradient.floats, gradients: layer.weightGradients.pointers, part: part, of: parts)
+        gradientOutput: gradient.floats, gradients: layer.weightGradients.pointers, scratch: scratch,
+        part: part, of: parts)
     }
     let source = values[fused.sources[0]]!
     guard source.requiresGradient else { return }
