@@ -19,6 +19,7 @@ EAGER = [
     "qat channels_last", "qat unfused BatchNorm", "qat unfused observers",
 ]
 COMPILED = ["fp32 compiled", "bf16 compiled", "qat compiled"]
+PIECES = ["steps", "allreduce", "scaling"]
 
 
 class Clock:
@@ -46,8 +47,10 @@ def bench_steps(options: argparse.Namespace, clock: Clock, size: int, batch: int
             return stack.enter_context(StepServer(size, batch, options.threads))
 
         eager = server()
-        servers = {variant: eager for variant in EAGER}
+        servers = {variant: eager for variant in EAGER if variant in options.variants}
         for variant in COMPILED if options.compile_seconds > 0 else []:
+            if variant not in options.variants:
+                continue
             servers[variant] = server()
             note(f"{series.title}: {variant}")
             try:
@@ -119,6 +122,17 @@ def bench_scaling(options: argparse.Namespace, clock: Clock, size: int, batch: i
     return series
 
 
+def names(allowed: list[str]):
+    """Reads names separated by commas."""
+    def read(text: str) -> list[str]:
+        result = [name.strip() for name in text.split(",")]
+        for name in result:
+            if name not in allowed:
+                raise argparse.ArgumentTypeError(f"'{name}' is not one of: {', '.join(allowed)}")
+        return result
+    return read
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--temper", type=pathlib.Path, default=pathlib.Path(".build/release/temper"))
@@ -126,6 +140,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--repetitions", type=int, default=3, help="steps of each variant and round")
     parser.add_argument("--compile-seconds", type=float, default=75, help="limit of each torch.compile; 0 leaves it out")
+    parser.add_argument("--pieces", type=names(PIECES), default=PIECES, help="what to measure: " + ", ".join(PIECES))
+    parser.add_argument("--variants", type=names(EAGER + COMPILED), default=EAGER + COMPILED,
+                        help="PyTorch's steps to take, separated by commas: fewer of them make shorter rounds")
     parser.add_argument("--minutes", type=float, default=12, help="limit of the whole run")
     parser.add_argument("--quick", action="store_true", help="one small round without torch.compile, printed only")
     parser.add_argument("--output", type=pathlib.Path, help="the page; default Docs/Results/DATE-peers.md")
@@ -137,9 +154,9 @@ def main() -> None:
         sizes = [(64, 8)]
     clock, start = Clock(options.minutes), time.monotonic()
     context = report.context(options)
-    steps = [bench_steps(options, clock, size, batch) for size, batch in sizes]
-    reductions = [bench_all_reduce(options, clock, workers) for workers in [2, 4]]
-    scaling = bench_scaling(options, clock, *sizes[0])
+    steps = [bench_steps(options, clock, size, batch) for size, batch in sizes if "steps" in options.pieces]
+    reductions = [bench_all_reduce(options, clock, workers) for workers in [2, 4] if "allreduce" in options.pieces]
+    scaling = bench_scaling(options, clock, *sizes[0]) if "scaling" in options.pieces else None
     page = report.page(context, steps, reductions, scaling, seconds=time.monotonic() - start)
     if options.quick and options.output is None:
         return print(page)

@@ -126,7 +126,7 @@ def parts_table(series: Series) -> list[str]:
     return lines
 
 
-def page(context_lines: list[str], steps: list[Series], reductions: list[Series], scaling: Series,
+def page(context_lines: list[str], steps: list[Series], reductions: list[Series], scaling: Series | None,
          seconds: float) -> str:
     lines = [f"# {time.strftime('%Y-%m-%d')}: Temper beside PyTorch", ""]
     lines += context_lines + [f"- The run took {seconds / 60:.1f} minutes.", ""]
@@ -141,8 +141,14 @@ def page(context_lines: list[str], steps: list[Series], reductions: list[Series]
     for series in reductions:
         lines += [f"## {series.title[0].upper()}{series.title[1:]}", ""] + series.table()
         lines += ["", f"gloo / Temper: {series.ratio('gloo', 'Temper')} (must 1, aim 2).", ""]
-    lines += [f"## Scaling: {scaling.title}", ""] + scaling.table() + [""]
+    if scaling:
+        lines += scaling_table(scaling)
+    return "\n".join(lines) + "\n"
+
+
+def scaling_table(series: Series) -> list[str]:
+    lines = [f"## Scaling: {series.title}", ""] + series.table() + [""]
     lines += [row(["images/s, 2 against 1", "ratio", "must, aim"]), row(["---"] * 3)]
     for name, goal in [("PyTorch fp32", ""), ("PyTorch qat", ""), ("Temper fp32", "1.85, 1.95"), ("Temper qat", "1.85, 1.95")]:
-        lines.append(row([name, scaling.ratio(f"{name}, 1", f"{name}, 2"), goal]))
-    return "\n".join(lines) + "\n"
+        lines.append(row([name, series.ratio(f"{name}, 1", f"{name}, 2"), goal]))
+    return lines
