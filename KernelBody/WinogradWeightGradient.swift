@@ -51,7 +51,7 @@ struct WinogradWeightGradient {
   }
 }
 
-/// The channels and columns that are worked on, and the tiles that they have in memory.
+/// The channels and columns that are worked on.
 struct WinogradRange {
   let firstChannel: Int
   let channels: Int
