@@ -68,7 +68,7 @@ extension Body {
     gradients: UnsafePointer<UnsafeMutablePointer<Float>>, scratch: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int
   ) {
-    if let tiles = plan.forwardTiles, plan.hasWeightGradientTiles(samplesPerShard: samplesPerShard) {
+    if let tiles = plan.weightGradientTiles(samplesPerShard: samplesPerShard) {
       return withScratch { pointers, _ in
         WinogradWeightGradient(
           plan, tiles.pointee, input: input, gradientOutput: gradientOutput, samplesPerShard: samplesPerShard,

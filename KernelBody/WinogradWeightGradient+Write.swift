@@ -6,8 +6,6 @@ internal import KernelsInterface
 struct WinogradNode {
   /// [9][C][K] from the range's first channel and column, or nil for the entry `depth` of the stack.
   let result: UnsafeMutablePointer<Float>?
-  let tapStride: Int
-  let channelStride: Int
   /// The first of the `joins` entries that it is joined with, the last one first: node = left + right.
   let depth: Int
   let joins: Int
@@ -23,9 +21,12 @@ extension WinogradWeightGradient {
   ) {
     let (c, k) = (tile.row * tileRows, tile.column * 32)
     let waiting = stack + node.depth * group.gradientCount + tile.index * 9 * WinogradGroup.tileFloats
-    let target = node.result.map { $0 + c * node.channelStride + k } ?? waiting
-    let channelStride = node.result == nil ? 32 : node.channelStride
-    let tapStride = node.result == nil ? WinogradGroup.tileFloats : node.tapStride
+    var (target, channelStride, tapStride) = (waiting, 32, WinogradGroup.tileFloats)
+    if let result = node.result {
+      channelStride = plan.geometry.outputChannels
+      tapStride = plan.geometry.inputChannels * channelStride
+      target = result + c * channelStride + k
+    }
     for channel in 0..<tileRows {
       for lane in Swift.stride(from: 0, to: min(32, range.columns - k), by: 16) {
         let m = sums + channel * 32 + lane

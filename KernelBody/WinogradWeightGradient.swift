@@ -97,16 +97,14 @@ extension WinogradWeightGradient {
 
   /// Writes the tree sum of a piece, by the stack of Reduction.swift.
   private func sumPiece(_ piece: ShardPiece, _ range: WinogradRange, _ gradient: UnsafeMutablePointer<Float>) {
-    let outputs = plan.geometry.outputChannels
-    let result = gradient + range.firstChannel * outputs + range.firstColumn
+    let result = gradient + range.firstChannel * plan.geometry.outputChannels + range.firstColumn
     var depth = 0
     for shard in 0..<piece.shardCount {
       let joins = (~shard).trailingZeroBitCount
       depth -= joins
       let isLast = shard + 1 == piece.shardCount
       let node = WinogradNode(
-        result: isLast ? result : nil, tapStride: plan.geometry.inputChannels * outputs, channelStride: outputs,
-        depth: depth, joins: joins, halfScale: piece.halfScale)
+        result: isLast ? result : nil, depth: depth, joins: joins, halfScale: piece.halfScale)
       sumShard(piece.firstLocalShard + shard, range, node)
       depth += 1
     }

@@ -34,15 +34,15 @@ package struct WinogradGroup {
 }
 
 extension ConvolutionPlan {
-  /// Whether the weight gradient goes by tiles: where a shard has enough of them to pay for transforming its sums back.
-  package func hasWeightGradientTiles(samplesPerShard: Int) -> Bool {
-    guard let forwardTiles else { return false }
-    return samplesPerShard * forwardTiles.pointee.patches.pixelCount >= 16
+  /// Tiles of the weight gradient; nil where a shard has too few of them to pay for transforming its sums back.
+  package func weightGradientTiles(samplesPerShard: Int) -> UnsafePointer<WinogradTable>? {
+    guard let forwardTiles, samplesPerShard * forwardTiles.pointee.patches.pixelCount >= 16 else { return nil }
+    return forwardTiles
   }
 
   /// Floats of scratch memory that one thread needs for `convolveWeightGradient`; may be 0.
   public func weightGradientScratchCount(samplesPerShard: Int, pieces: some Sequence<ShardPiece>) -> Int {
-    guard hasWeightGradientTiles(samplesPerShard: samplesPerShard) else { return 0 }
+    guard weightGradientTiles(samplesPerShard: samplesPerShard) != nil else { return 0 }
     let levels = pieces.map(\.shardCount.trailingZeroBitCount).max() ?? 0
     return WinogradGroup(geometry).scratchCount(levels: levels)
   }

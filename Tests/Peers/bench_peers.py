@@ -48,9 +48,7 @@ def bench_steps(options: argparse.Namespace, clock: Clock, size: int, batch: int
 
         eager = server()
         servers = {variant: eager for variant in EAGER if variant in options.variants}
-        for variant in COMPILED if options.compile_seconds > 0 else []:
-            if variant not in options.variants:
-                continue
+        for variant in [name for name in COMPILED if name in options.variants and options.compile_seconds > 0]:
             servers[variant] = server()
             note(f"{series.title}: {variant}")
             try:

@@ -35,7 +35,7 @@ extension TrainingLowering {
     let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, gradientPieces)
     let input = backwardFloat(fused.sources[0])
     // Every part reads all pixels, and by tiles transforms them.
-    let byTiles = plan.hasWeightGradientTiles(samplesPerShard: samplesPerShard)
+    let byTiles = plan.weightGradientTiles(samplesPerShard: samplesPerShard) != nil
     builder.emit(
       "\(fused.node.name) weight gradient", using: [input, gradient], completing: [layer.weightEntry.range],
       partsPerThread: byTiles ? 1 : 2,
