@@ -10,10 +10,15 @@ extension Body {
   ) {
     let (channels, outputs) = (plan.geometry.inputChannels, plan.geometry.outputChannels)
     let rows = plan.geometry.taps * channels
-    for panel in share((outputs + 15) / 16, part: part, of: parts) {
-      let lanes = min(16, outputs - panel * 16)
+    // Four panels side by side, so that rows are read in longer pieces than a cache line.
+    let panels = share((outputs + 15) / 16, part: part, of: parts)
+    for first in stride(from: panels.lowerBound, to: panels.upperBound, by: 4) {
+      let group = first..<min(first + 4, panels.upperBound)
       for row in 0..<rows {
-        store(load(weights + row * outputs + panel * 16, lanes), packed + (panel * rows + row) * 16)
+        for panel in group {
+          let lanes = min(16, outputs - panel * 16)
+          store(load(weights + row * outputs + panel * 16, lanes), packed + (panel * rows + row) * 16)
+        }
       }
     }
   }

@@ -50,8 +50,10 @@ extension Body {
     let product = Int8Product(plan.geometry)
     let (taps, channels, outputs) = (product.taps, product.channels, product.outputs)
     let tapSize = tapBytes(channels)
-    for panel in share((outputs + 15) / 16, part: part, of: parts) {
-      for tap in 0..<taps {
+    // Tap by tap: the weights of one stay in the second-level cache while each panel takes its lanes.
+    let panels = share((outputs + 15) / 16, part: part, of: parts)
+    for tap in 0..<taps {
+      for panel in panels {
         let source = weights + tap * channels * outputs + panel * 16
         let target = packed + (panel * taps + tap) * tapSize
         let lanes = min(16, outputs - panel * 16)

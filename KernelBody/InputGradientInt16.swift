@@ -17,19 +17,19 @@ extension Body {
       for tap in 0..<taps {
         let source = weights + (tap * channels + panel * 16) * outputs
         let target = words + (panel * taps + tap) * outputs * 8
-        forVectors(0..<outputs) { k, count in
+        let whole = lanes == 16 ? outputs / 32 * 32 : 0
+        for k in stride(from: 0, to: whole, by: 32) {
+          transposePairs(source + k, outputs, into: target + k * 8)
+          addMagnitudes(of: target + k * 8, pairs: 16, to: &magnitude)
+        }
+        forVectors(whole..<outputs) { k, count in
           let rows = target + k * 8
           for lane in 0..<16 {
             let values = lane < lanes ? load(source + lane * outputs + k, count) : .zero
             let pairs = unsafeBitCast(temper_widen_int8_to_int16(values), to: SIMD8<Int32>.self)
             for pair in 0..<count / 2 { rows[pair * 16 + lane] = pairs[pair] }
           }
-          for pair in 0..<count / 2 {
-            let word = loadWords(rows + pair * 16)
-            let (low, high) = ((word &<< 16) &>> 16, word &>> 16)
-            magnitude &+= low.replacing(with: 0 &- low, where: low .< Integers.zero)
-            magnitude &+= high.replacing(with: 0 &- high, where: high .< Integers.zero)
-          }
+          addMagnitudes(of: rows, pairs: count / 2, to: &magnitude)
         }
       }
       for lane in 0..<lanes { magnitudes[panel * 16 + lane] = magnitude[lane] }
@@ -56,6 +56,35 @@ extension Body {
         kernel, pixels, source: source, packed: UnsafeRawPointer(packed).assumingMemoryBound(to: Int32.self), scaling,
         writer, part: part, of: parts)
     }
+  }
+}
+
+/// rows[pair][lane] = the int16 pair 2 pair, 2 pair + 1 of row `lane`: 16 rows of 32 int8, `stride` apart, turned.
+@inline(__always)
+private func transposePairs(_ source: UnsafePointer<Int8>, _ stride: Int, into rows: UnsafeMutablePointer<Int32>) {
+  var storage = InlineArray<256, Float>(repeating: 0)
+  withUnsafeMutableBytes(of: &storage) { storage in
+    let wide = storage.baseAddress!.assumingMemoryBound(to: Int16.self)
+    for lane in 0..<16 {
+      let row = source + lane * stride
+      store(temper_widen_int8_to_int16(load(row, 16)), wide + lane * 32, 16)
+      store(temper_widen_int8_to_int16(load(row + 16, 16)), wide + lane * 32 + 16, 16)
+    }
+    // Words are moved, not computed with, so their patterns as floats do not matter.
+    temper_transpose(
+      storage.baseAddress!.assumingMemoryBound(to: Float.self), 16,
+      UnsafeMutableRawPointer(rows).assumingMemoryBound(to: Float.self))
+  }
+}
+
+/// Adds |low| + |high| of every pair to its lane.
+@inline(__always)
+private func addMagnitudes(of rows: UnsafePointer<Int32>, pairs: Int, to magnitude: inout Integers) {
+  for pair in 0..<pairs {
+    let word = loadWords(rows + pair * 16)
+    let (low, high) = ((word &<< 16) &>> 16, word &>> 16)
+    magnitude &+= low.replacing(with: 0 &- low, where: low .< Integers.zero)
+    magnitude &+= high.replacing(with: 0 &- high, where: high .< Integers.zero)
   }
 }
 
