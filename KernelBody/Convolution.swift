@@ -10,16 +10,10 @@ extension Body {
   ) {
     let (channels, outputs) = (plan.geometry.inputChannels, plan.geometry.outputChannels)
     let rows = plan.geometry.taps * channels
-    // Four panels side by side, so that rows are read in longer pieces than a cache line.
-    let panels = share((outputs + 15) / 16, part: part, of: parts)
-    for first in stride(from: panels.lowerBound, to: panels.upperBound, by: 4) {
-      let group = first..<min(first + 4, panels.upperBound)
-      for row in 0..<rows {
-        for panel in group {
-          let lanes = min(16, outputs - panel * 16)
-          store(load(weights + row * outputs + panel * 16, lanes), packed + (panel * rows + row) * 16)
-        }
-      }
+    for panel in share((outputs + 15) / 16, part: part, of: parts) {
+      let lanes = min(16, outputs - panel * 16)
+      let (source, target) = (weights + panel * rows * 16, packed + panel * rows * 16)
+      for row in 0..<rows { store(load(source + row * lanes, lanes), target + row * 16) }
     }
   }
 
@@ -31,12 +25,17 @@ extension Body {
     for panel in share((channels + 15) / 16, part: part, of: parts) {
       let lanes = min(16, channels - panel * 16)
       for tap in 0..<taps {
-        let source = weights + (tap * channels + panel * 16) * outputs
-        let target = packed + (panel * taps + tap) * outputs * 16
-        let whole = lanes == 16 ? outputs / 16 * 16 : 0
-        for k in stride(from: 0, to: whole, by: 16) { temper_transpose(source + k, outputs, target + k * 16) }
-        for k in whole..<outputs {
-          for lane in 0..<16 { target[k * 16 + lane] = lane < lanes ? source[lane * outputs + k] : 0 }
+        for k in stride(from: 0, to: outputs, by: 16) {
+          let width = min(16, outputs - k)
+          let source = weights + taps * channels * k + (tap * channels + panel * 16) * width
+          let target = packed + ((panel * taps + tap) * outputs + k) * 16
+          if lanes == 16 && width == 16 {
+            temper_transpose(source, 16, target)
+          } else {
+            for column in 0..<width {
+              for lane in 0..<16 { target[column * 16 + lane] = lane < lanes ? source[lane * width + column] : 0 }
+            }
+          }
         }
       }
     }

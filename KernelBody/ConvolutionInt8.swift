@@ -50,19 +50,17 @@ extension Body {
     let product = Int8Product(plan.geometry)
     let (taps, channels, outputs) = (product.taps, product.channels, product.outputs)
     let tapSize = tapBytes(channels)
-    // Tap by tap: the weights of one stay in the second-level cache while each panel takes its lanes.
-    let panels = share((outputs + 15) / 16, part: part, of: parts)
-    for tap in 0..<taps {
-      for panel in panels {
-        let source = weights + tap * channels * outputs + panel * 16
+    for panel in share((outputs + 15) / 16, part: part, of: parts) {
+      let lanes = min(16, outputs - panel * 16)
+      for tap in 0..<taps {
+        let source = weights + taps * channels * panel * 16 + tap * channels * lanes
         let target = packed + (panel * taps + tap) * tapSize
-        let lanes = min(16, outputs - panel * 16)
         #if VNNI
           for c in stride(from: 0, to: channels, by: 4) {
             // Four rows of 16 bytes become 16 words of four; 0 where there is no channel, 128 where the weight is 0.
             var words = Integers.zero
             for index in 0..<min(4, channels - c) {
-              let row = temper_widen_int8(load(source + (c + index) * outputs, lanes))
+              let row = temper_widen_int8(load(source + (c + index) * lanes, lanes))
               words |=
                 ((row ^ Integers(repeating: 128)) & Integers(repeating: 255)) &<< Integers(repeating: Int32(8 * index))
             }
@@ -74,7 +72,7 @@ extension Body {
           for c in 0..<((channels + 1) / 2 * 2) {
             for lane in 0..<16 {
               let real = c < channels && lane < lanes
-              words[c / 2 * 32 + lane * 2 + c % 2] = real ? Int16(source[c * outputs + lane]) : 0
+              words[c / 2 * 32 + lane * 2 + c % 2] = real ? Int16(source[c * lanes + lane]) : 0
             }
           }
         #endif

@@ -15,17 +15,20 @@ extension Body {
       let lanes = min(16, channels - panel * 16)
       var magnitude = Integers.zero
       for tap in 0..<taps {
-        let source = weights + (tap * channels + panel * 16) * outputs
         let target = words + (panel * taps + tap) * outputs * 8
+        @inline(__always)
+        func source(_ k: Int, _ width: Int) -> UnsafePointer<Int8> {
+          weights + taps * channels * k + (tap * channels + panel * 16) * width
+        }
         let whole = lanes == 16 ? outputs / 32 * 32 : 0
         for k in stride(from: 0, to: whole, by: 32) {
-          transposePairs(source + k, outputs, into: target + k * 8)
+          transposePairs(source(k, 16), source(k + 16, 16), into: target + k * 8)
           addMagnitudes(of: target + k * 8, pairs: 16, to: &magnitude)
         }
         forVectors(whole..<outputs) { k, count in
           let rows = target + k * 8
           for lane in 0..<16 {
-            let values = lane < lanes ? load(source + lane * outputs + k, count) : .zero
+            let values = lane < lanes ? load(source(k, count) + lane * count, count) : .zero
             let pairs = unsafeBitCast(temper_widen_int8_to_int16(values), to: SIMD8<Int32>.self)
             for pair in 0..<count / 2 { rows[pair * 16 + lane] = pairs[pair] }
           }
@@ -59,16 +62,17 @@ extension Body {
   }
 }
 
-/// rows[pair][lane] = the int16 pair 2 pair, 2 pair + 1 of row `lane`: 16 rows of 32 int8, `stride` apart, turned.
+/// rows[pair][lane] = the int16 pair 2 pair, 2 pair + 1 of row `lane`: 16 rows of 32 int8, in two panels, turned.
 @inline(__always)
-private func transposePairs(_ source: UnsafePointer<Int8>, _ stride: Int, into rows: UnsafeMutablePointer<Int32>) {
+private func transposePairs(
+  _ left: UnsafePointer<Int8>, _ right: UnsafePointer<Int8>, into rows: UnsafeMutablePointer<Int32>
+) {
   var storage = InlineArray<256, Float>(repeating: 0)
   withUnsafeMutableBytes(of: &storage) { storage in
     let wide = storage.baseAddress!.assumingMemoryBound(to: Int16.self)
     for lane in 0..<16 {
-      let row = source + lane * stride
-      store(temper_widen_int8_to_int16(load(row, 16)), wide + lane * 32, 16)
-      store(temper_widen_int8_to_int16(load(row + 16, 16)), wide + lane * 32 + 16, 16)
+      store(temper_widen_int8_to_int16(load(left + lane * 16, 16)), wide + lane * 32, 16)
+      store(temper_widen_int8_to_int16(load(right + lane * 16, 16)), wide + lane * 32 + 16, 16)
     }
     // Words are moved, not computed with, so their patterns as floats do not matter.
     temper_transpose(

@@ -57,11 +57,10 @@ extension Body {
     _ input: UnsafePointer<Int8>, rows: Int, channels: Int, scales: UnsafePointer<Float>,
     output: UnsafeMutablePointer<Float>, part: Int, of parts: Int
   ) {
-    for row in share(rows, part: part, of: parts) {
-      forVectors(0..<channels) { k, lanes in
-        let i = row * channels + k
-        let values = floats(temper_widen_int8(load(input + i, lanes)))
-        store(values * load(scales + k, lanes), output + i, lanes)
+    forVectors(share(channels, alignment: 16, part: part, of: parts)) { k, lanes in
+      let scale = load(scales + k, lanes)
+      for i in stride(from: rows * k, to: rows * (k + lanes), by: lanes) {
+        store(floats(temper_widen_int8(load(input + i, lanes))) * scale, output + i, lanes)
       }
     }
   }
@@ -110,49 +109,27 @@ extension Body {
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, output: UnsafeMutablePointer<Float>, part: Int,
     of parts: Int
   ) {
-    let range = share(channels, alignment: 16, part: part, of: parts)
-    forVectors(range) { k, lanes in store(.zero, output + k, lanes) }
-    for row in 0..<rows {
-      forVectors(range) { k, lanes in
-        let x = load(weights + row * channels + k, lanes)
+    forVectors(share(channels, alignment: 16, part: part, of: parts)) { k, lanes in
+      var largest = Floats.zero
+      for i in stride(from: rows * k, to: rows * (k + lanes), by: lanes) {
+        let x = load(weights + i, lanes)
         let magnitude = x.replacing(with: -x, where: x .< 0)
-        let largest = load(output + k, lanes)
-        store(largest.replacing(with: magnitude, where: magnitude .> largest), output + k, lanes)
+        largest = largest.replacing(with: magnitude, where: magnitude .> largest)
       }
+      store(largest, output + k, lanes)
     }
   }
 
   package static func quantizeWeights(
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, inverseScales: UnsafePointer<Float>, limit: Int32,
-    lowest: Int32, output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int
+    lowest: Int32, output: UnsafeMutablePointer<Int8>, part: Int, of parts: Int
   ) {
     let (lowest, limit) = (Integers(repeating: lowest), Integers(repeating: limit))
-    if channels % 16 == 0 {
-      for row in share(rows, alignment: 4, part: part, of: parts) {
-        forVectors(0..<channels) { k, _ in
-          let i = row * channels + k
-          let (values, bits) = quantized(load(weights + i) * load(inverseScales + k), lowest, limit)
-          store(values, output + i, 16)
-          if let mask { mask[i / 16] = bits }
-        }
+    forVectors(share(channels, alignment: 16, part: part, of: parts)) { k, lanes in
+      let scales = load(inverseScales + k, lanes)
+      for i in stride(from: rows * k, to: rows * (k + lanes), by: lanes) {
+        store(quantized(load(weights + i, lanes) * scales, lowest, limit).values, output + i, lanes)
       }
-      return
-    }
-    forVectors(count: rows * channels, part: part, of: parts) { i, lanes in
-      let channel = i % channels
-      var scales = Floats.zero
-      if channel + 16 <= channels {
-        scales = load(inverseScales + channel)
-      } else {
-        var k = channel
-        for lane in 0..<lanes {
-          scales[lane] = inverseScales[k]
-          k = k + 1 == channels ? 0 : k + 1
-        }
-      }
-      let (values, bits) = quantized(load(weights + i, lanes) * scales, lowest, limit)
-      store(values, output + i, lanes)
-      if let mask { mask[i / 16] = bits & UInt16(truncatingIfNeeded: (1 << lanes) - 1) }
     }
   }
 

@@ -248,15 +248,16 @@ extension WeightGradient {
     }
   }
 
-  /// Writes finished tiles into [T, C, K].
+  /// Writes finished tiles into panels of 16 columns.
   private func write(_ group: Int, _ count: Int, _ column: Int, _ gradient: UnsafeMutablePointer<Float>) {
-    let outputs = plan.geometry.outputChannels
     let first = group * tileRows
-    for row in 0..<min(count * tileRows, rowCount - first) {
-      let sums = stack + row / tileRows * columns * tileRows * 32 + row % tileRows * 32
-      let target = gradient + (first + row) * outputs + column
-      let width = min(columns * 32, outputs - column)
-      forVectors(0..<width) { k, lanes in store(load(sums + k / 32 * tileRows * 32 + k % 32), target + k, lanes) }
+    let end = min(column + columns * 32, plan.geometry.outputChannels)
+    forVectors(column..<end) { k, lanes in
+      let panel = gradient + rowCount * k + first * lanes
+      let sums = stack + (k - column) / 32 * tileRows * 32 + (k - column) % 32
+      for row in 0..<min(count * tileRows, rowCount - first) {
+        store(load(sums + row / tileRows * columns * tileRows * 32 + row % tileRows * 32), panel + row * lanes, lanes)
+      }
     }
   }
 }

@@ -4,7 +4,7 @@ internal import KernelsInterface
 
 /// Where a shard's gradient goes, and the nodes of the tree that it is joined with.
 struct WinogradNode {
-  /// [9][C][K] from the range's first channel and column, or nil for the entry `depth` of the stack.
+  /// [K/16][9][C][16] from the range's first column and channel, or nil for the entry `depth` of the stack.
   let result: UnsafeMutablePointer<Float>?
   /// The first of the `joins` entries that it is joined with, the last one first: node = left + right.
   let depth: Int
@@ -21,14 +21,15 @@ extension WinogradWeightGradient {
   ) {
     let (c, k) = (tile.row * tileRows, tile.column * 32)
     let waiting = stack + node.depth * group.gradientCount + tile.index * 9 * WinogradGroup.tileFloats
-    var (target, channelStride, tapStride) = (waiting, 32, WinogradGroup.tileFloats)
+    var (target, columnStride, channelStride, tapStride) = (waiting, 1, 32, WinogradGroup.tileFloats)
     if let result = node.result {
-      channelStride = plan.geometry.outputChannels
-      tapStride = plan.geometry.inputChannels * channelStride
-      target = result + c * channelStride + k
+      let channels = plan.geometry.inputChannels
+      (columnStride, channelStride, tapStride) = (9 * channels, 16, channels * 16)
+      target = result + k * columnStride + c * channelStride
     }
-    for channel in 0..<tileRows {
-      for lane in Swift.stride(from: 0, to: min(32, range.columns - k), by: 16) {
+    // Lane by lane: the 9 places that a channel's taps go to are often a multiple of 4 KB apart, and no cache takes twice as many.
+    for lane in Swift.stride(from: 0, to: min(32, range.columns - k), by: 16) {
+      for channel in 0..<tileRows {
         let m = sums + channel * 32 + lane
         @inline(__always)
         func line(_ j: Int) -> (Floats, Floats, Floats) {
@@ -39,7 +40,7 @@ extension WinogradWeightGradient {
           return (m0 + middle, (m1 - m2) * 0.5, middle + m3)
         }
         let (s0, s1, s2, s3) = (line(0), line(1), line(2), line(3))
-        let target = target + channel * channelStride + lane
+        let target = target + lane * columnStride + channel * channelStride
         let waiting = waiting + channel * 32 + lane
         @inline(__always)
         func put(_ tap: Int, _ result: Floats) {

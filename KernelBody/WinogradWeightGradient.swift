@@ -97,7 +97,7 @@ extension WinogradWeightGradient {
 
   /// Writes the tree sum of a piece, by the stack of Reduction.swift.
   private func sumPiece(_ piece: ShardPiece, _ range: WinogradRange, _ gradient: UnsafeMutablePointer<Float>) {
-    let result = gradient + range.firstChannel * plan.geometry.outputChannels + range.firstColumn
+    let result = gradient + range.firstColumn * 9 * plan.geometry.inputChannels + range.firstChannel * 16
     var depth = 0
     for shard in 0..<piece.shardCount {
       let joins = (~shard).trailingZeroBitCount

@@ -2,7 +2,7 @@
 
 /// A square 2-D convolution without dilation or groups.
 ///
-/// Weights are [out][in][kernel][kernel] in torch order and [kernel][kernel][in][out] in kernel order.
+/// Weights are [out][in][kernel][kernel] in torch order; for kernel order see `WeightOrder`.
 public struct Convolution: Sendable, Hashable {
   /// Channels of the input.
   public var inputChannels: Int
@@ -25,7 +25,7 @@ public struct Convolution: Sendable, Hashable {
 
 /// A fully connected layer over the channels of a 1x1 map.
 ///
-/// Weights are [out][in] in torch order and [in][out] in kernel order.
+/// Weights are [out][in] in torch order; for kernel order see `WeightOrder`.
 public struct Linear: Sendable, Hashable {
   /// Channels of the input.
   public var inputChannels: Int

@@ -17,8 +17,6 @@ public struct ParameterLayout: Sendable, Hashable {
     public let offset: Int
     /// Values it has.
     public var elementCount: Int { parameter.elementCount }
-    /// Shape in the vector, kernel order.
-    public var kernelShape: [Int] { parameter.weightOrder.kernelShape }
     /// Indices of its values.
     public var range: Range<Int> { offset..<offset + elementCount }
   }

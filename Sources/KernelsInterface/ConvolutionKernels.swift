@@ -4,10 +4,10 @@
 ///
 /// `samples` is the number of samples in the buffers; letters as in `KernelSet`.
 public protocol ConvolutionKernels {
-  /// Packs weights for `convolveForward`.
+  /// Packs weights for `convolveForward`: fills the last panel up. Where `plan.weightsArePacked`, a copy.
   ///
   /// - Parameters:
-  ///   - weights: [T, C, K].
+  ///   - weights: in panels, T * C rows.
   ///   - packed: `plan.packedWeightCount` floats, [K/16][T][C][16], zero beyond K.
   static func packWeights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
@@ -16,7 +16,7 @@ public protocol ConvolutionKernels {
   /// Packs weights for `convolveInputGradient`.
   ///
   /// - Parameters:
-  ///   - weights: [T, C, K].
+  ///   - weights: in panels, T * C rows.
   ///   - packed: `plan.packedInputGradientWeightCount` floats, [C/16][T][K][16], zero beyond C.
   static func packInputGradientWeights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>, part: Int,
@@ -59,7 +59,7 @@ public protocol ConvolutionKernels {
   ///   - pieces: the shards to combine; shards in no piece are not read.
   ///   - input: [shards * samplesPerShard, inputHeight, inputWidth, C].
   ///   - gradientOutput: [shards * samplesPerShard, outputHeight, outputWidth, K].
-  ///   - gradients: one pointer per piece, each to [T, C, K], overwritten.
+  ///   - gradients: one pointer per piece, each to weights in panels, overwritten.
   ///   - scratch: `plan.weightGradientScratchCount` floats of this thread's own.
   static func convolveWeightGradient(
     _ plan: ConvolutionPlan, samplesPerShard: Int, pieces: UnsafeBufferPointer<ShardPiece>,
@@ -70,7 +70,7 @@ public protocol ConvolutionKernels {
   /// Packs int8 weights for `convolveInputGradientInt16`.
   ///
   /// - Parameters:
-  ///   - weights: [T, C, K] int8, K even.
+  ///   - weights: in panels, int8, K even.
   ///   - packed: `plan.packedInputGradientWeightCount` values, [C/16][T][K/2][16][2], zero beyond C; aligned to 4.
   ///   - magnitudes: [C], the sum of |weights[t, c, k]| over t and k: by how much a gradient of at most 1 can reach c.
   static func packInputGradientWeightsInt16(
@@ -108,7 +108,7 @@ public protocol ConvolutionKernels {
   /// Packs int8 weights for `convolveInt8`, in the form that this instruction set likes.
   ///
   /// - Parameters:
-  ///   - weights: [T, C, K] int8; every value from -128 to 127 is allowed.
+  ///   - weights: in panels, int8; every value from -128 to 127 is allowed.
   ///   - packed: `plan.packedInt8ByteCount` bytes, aligned to 4; only for `convolveInt8` of the same instruction set.
   static func packInt8Weights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,

@@ -37,6 +37,8 @@ public final class ConvolutionPlan: @unchecked Sendable {
   public let scratchCount: Int
   /// Whether `convolveInputGradient` takes what `packWeights` has packed, instead of weights packed for it.
   public let sharesPackedWeights: Bool
+  /// Whether weights in panels are what `packWeights` would make of them, so that it need not be called.
+  public var weightsArePacked: Bool { geometry.outputChannels % Self.panelWidth == 0 }
   /// Floats that `packWeights` writes.
   public let packedWeightCount: Int
   /// Floats that `packInputGradientWeights` writes.

@@ -5,8 +5,9 @@
 /// Use the one in `kernels`, which suits this processor.
 ///
 /// Rules that hold for all of them:
-/// - Activations are NHWC, weights [kernelHeight][kernelWidth][in][out], all dense. Letters: P pixels (of all samples),
-///   T taps, C input channels, K output channels, S shards.
+/// - Letters: P pixels (of all samples), T taps (kernelHeight x kernelWidth), C input channels, K output channels, S shards.
+/// - Activations are NHWC. Weights and their gradients are in panels of 16 output channels: [K/16][T, C][16], where the last
+///   panel has K % 16 lanes if K is no multiple of 16. Both are dense.
 /// - Pointers must be valid for the counts given and buffers must not overlap, except where a parameter is said to be
 ///   in place. Nothing is allocated and nothing is checked: the caller has validated.
 /// - A kernel with `part, of parts` does the part-th share of the work; shares are disjoint in what they write. The

@@ -26,8 +26,9 @@ public protocol QuantizationKernels {
   /// Weights back to real: output[r, k] = Float(input[r, k]) * scales[k].
   ///
   /// - Parameters:
-  ///   - input: [rows, K].
+  ///   - input: in panels of `rows` rows.
   ///   - scales: [K].
+  ///   - output: in panels.
   static func dequantizeWeights(
     _ input: UnsafePointer<Int8>, rows: Int, channels: Int, scales: UnsafePointer<Float>,
     output: UnsafeMutablePointer<Float>, part: Int, of parts: Int)
@@ -52,7 +53,7 @@ public protocol QuantizationKernels {
   /// output[k] = largest |weights[r, k]| over r. NaN is skipped.
   ///
   /// - Parameters:
-  ///   - weights: [rows, K].
+  ///   - weights: in panels of `rows` rows.
   ///   - output: [K].
   static func absMaxPerChannel(
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, output: UnsafeMutablePointer<Float>, part: Int,
@@ -61,13 +62,12 @@ public protocol QuantizationKernels {
   /// `quantize` with a scale per channel.
   ///
   /// - Parameters:
-  ///   - weights: [rows, K].
+  ///   - weights: in panels of `rows` rows.
   ///   - inverseScales: [K], finite.
-  ///   - output: [rows, K].
-  ///   - mask: [(rows * K + 15) / 16] words, or nil.
+  ///   - output: in panels.
   static func quantizeWeights(
     _ weights: UnsafePointer<Float>, rows: Int, channels: Int, inverseScales: UnsafePointer<Float>, limit: Int32,
-    lowest: Int32, output: UnsafeMutablePointer<Int8>, mask: UnsafeMutablePointer<UInt16>?, part: Int, of parts: Int)
+    lowest: Int32, output: UnsafeMutablePointer<Int8>, part: Int, of parts: Int)
 
   /// Largest |input[r, k] * factors[k]| of this part's rows, infinite or NaN when one of them is; 0 when it is empty.
   ///

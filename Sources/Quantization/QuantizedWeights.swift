@@ -4,7 +4,7 @@ public import Graph
 
 /// Weights real = scale[k] * integer, symmetric, zero point 0.
 public struct QuantizedWeights: Sendable, Hashable {
-  /// Shape and order; integers are in kernel order, [kernel][kernel][in][out] or [in][out].
+  /// Shape and order of the integers.
   public let order: WeightOrder
   /// Integers in kernel order.
   public let integers: [Int8]
@@ -18,8 +18,10 @@ public struct QuantizedWeights: Sendable, Hashable {
     precondition(weights.count == order.elementCount, "\(weights.count) weights for shape \(order.torchShape)")
     let outputs = order.torchShape[0]
     var absMax = [Float](repeating: 0, count: outputs)
-    for (index, weight) in weights.enumerated() {
-      absMax[index % outputs] = max(absMax[index % outputs], weight.magnitude)
+    var index = 0
+    order.visit { _, _, output in
+      absMax[output] = max(absMax[output], weights[index].magnitude)
+      index += 1
     }
     if quantization.granularity == .perTensor {
       absMax = [Float](repeating: absMax.max() ?? 0, count: outputs)
@@ -30,8 +32,8 @@ public struct QuantizedWeights: Sendable, Hashable {
     let (low, high) = (Float(range.minimum), Float(range.maximum))
     self.order = order
     self.scales = scales
-    integers = weights.enumerated().map { index, weight in
-      let rounded = (weight * inverses[index % outputs]).rounded(.toNearestOrEven)
+    integers = order.map(weights) { weight, output in
+      let rounded = (weight * inverses[output]).rounded(.toNearestOrEven)
       return Int8(rounded.isNaN ? 0 : min(max(rounded, low), high))
     }
   }
@@ -44,7 +46,7 @@ public struct QuantizedWeights: Sendable, Hashable {
 
   /// The float weights that the integers stand for, kernel order.
   public var dequantized: [Float] {
-    integers.enumerated().map { index, integer in Float(integer) * scales[index % scales.count] }
+    order.map(integers) { integer, output in Float(integer) * scales[output] }
   }
 
   /// Integers in torch order, [out][in][kernel][kernel] or [out][in]: what ONNX wants.
@@ -71,10 +73,10 @@ public struct QuantizedWeights: Sendable, Hashable {
       newScales[channel] = vanishes ? QuantizationParameters.smallestScale : scale
       signs[channel] = vanishes ? 0 : factor < 0 ? -1 : 1
     }
-    let newIntegers = try integers.enumerated().map { index, integer in
-      guard let value = Int8(exactly: Int(integer) * signs[index % signs.count]) else {
+    let newIntegers = try order.map(integers) { integer, output in
+      guard let value = Int8(exactly: Int(integer) * signs[output]) else {
         throw QuantizationError(
-          .invalidArgument, "folding a negative BatchNorm weight negates -128 in channel \(index % signs.count)",
+          .invalidArgument, "folding a negative BatchNorm weight negates -128 in channel \(output)",
           hint: "use a narrow range of weights, -127...127")
       }
       return value

@@ -24,7 +24,7 @@ struct ConvolutionInt16Tests {
         for n in 0..<k {
           sums[sample * g.inputCount + inputPixel * c + d] +=
             Int32(gradient.pointer[sample * g.outputCount + pixel * k + n])
-            * Int32(weights.pointer[(tap * c + d) * k + n])
+            * Int32(weights.pointer[weightIndex(g, tap, d, n)])
         }
       }
     }
@@ -70,7 +70,7 @@ struct ConvolutionInt16Tests {
       let expected = (0..<g.inputChannels).map { c in
         (0..<g.taps).reduce(into: Int32(0)) { sum, tap in
           for k in 0..<g.outputChannels {
-            sum += Int32(weights.pointer[(tap * g.inputChannels + c) * g.outputChannels + k].magnitude)
+            sum += Int32(weights.pointer[weightIndex(g, tap, c, k)].magnitude)
           }
         }
       }
@@ -110,12 +110,13 @@ struct ConvolutionInt16Tests {
         let x = input.pointer + (shard * samplesPerShard + sample) * g.inputCount + inputPixel * c
         let dy = gradient.pointer + (shard * samplesPerShard + sample) * g.outputCount + pixel * k
         for d in 0..<c {
-          for n in 0..<k { sums[block * g.weightCount + (tap * c + d) * k + n] += Int32(x[d]) * Int32(dy[n]) }
+          for n in 0..<k { sums[block * g.weightCount + weightIndex(g, tap, d, n)] += Int32(x[d]) * Int32(dy[n]) }
         }
       }
-      let expected = (0..<g.weightCount).map { at in
-        let scale = scales.pointer[shard * k + at % k]
-        return (1..<blocks).reduce(Float(sums[at]) * scale) {
+      var expected = [Float](repeating: .nan, count: g.weightCount)
+      for (row, n) in (0..<g.taps * c).flatMap({ row in (0..<k).map { (row, $0) } }) {
+        let (at, scale) = (weightIndex(g, row / c, row % c, n), scales.pointer[shard * k + n])
+        expected[at] = (1..<blocks).reduce(Float(sums[at]) * scale) {
           $0.addingProduct(Float(sums[$1 * g.weightCount + at]), scale)
         }
       }

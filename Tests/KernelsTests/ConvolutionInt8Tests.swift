@@ -21,7 +21,7 @@ struct ConvolutionInt8Tests {
         for d in 0..<c {
           sums[sample * g.outputCount + pixel * k + n] +=
             Int32(input.pointer[sample * g.inputCount + inputPixel * c + d])
-            * Int32(weights.pointer[(tap * c + d) * k + n])
+            * Int32(weights.pointer[weightIndex(g, tap, d, n)])
         }
       }
     }

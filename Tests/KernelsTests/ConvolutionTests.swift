@@ -35,6 +35,16 @@ func shape(
     stride: stride, padding: padding, outputChannels: outputs)
 }
 
+/// Where the weight of a tap, a channel and an output lies: panels of 16 outputs, the last one with the lanes that are left.
+func weightIndex(_ g: ConvolutionGeometry, _ tap: Int, _ channel: Int, _ output: Int) -> Int {
+  panelIndex(row: tap * g.inputChannels + channel, rows: g.taps * g.inputChannels, output, outputs: g.outputChannels)
+}
+
+func panelIndex(row: Int, rows: Int, _ output: Int, outputs: Int) -> Int {
+  let first = output / 16 * 16
+  return first * rows + row * min(16, outputs - first) + output % 16
+}
+
 /// Calls body(sample, output pixel, input pixel, tap) for every product of a pixel and a tap, as the definition has it.
 func forTaps(_ g: ConvolutionGeometry, samples: Int, _ body: (Int, Int, Int, Int) -> Void) {
   for sample in 0..<samples {
@@ -85,7 +95,7 @@ struct ConvolutionTests {
         for d in 0..<c {
           let product =
             Double(input.pointer[sample * g.inputCount + inputPixel * c + d])
-            * Double(weights.pointer[(tap * c + d) * k + n])
+            * Double(weights.pointer[weightIndex(g, tap, d, n)])
           expected[at] += product
           magnitude[at] += abs(product)
         }
@@ -137,7 +147,7 @@ struct ConvolutionTests {
         for n in 0..<k {
           let product =
             Double(gradient.pointer[sample * g.outputCount + pixel * k + n])
-            * Double(weights.pointer[(tap * c + d) * k + n])
+            * Double(weights.pointer[weightIndex(g, tap, d, n)])
           expected[at] += product
           magnitude[at] += abs(product)
         }
@@ -176,8 +186,8 @@ struct ConvolutionTests {
             let product =
               Double(input.pointer[(first + sample) * g.inputCount + inputPixel * c + d])
               * Double(gradient.pointer[(first + sample) * g.outputCount + pixel * k + n])
-            expected[(tap * c + d) * k + n] += product
-            magnitude[(tap * c + d) * k + n] += abs(product)
+            expected[weightIndex(g, tap, d, n)] += product
+            magnitude[weightIndex(g, tap, d, n)] += abs(product)
           }
         }
       }

@@ -130,35 +130,35 @@ struct QuantizationTests {
       #expect(output.intact)
       return output.values
     }
-    #expect(
-      largest == (0..<channels).map { k in (0..<rows).map { weights.pointer[$0 * channels + k].magnitude }.max() ?? 0 })
+    func at(_ row: Int, _ k: Int) -> Int { panelIndex(row: row, rows: rows, k, outputs: channels) }
+    #expect(largest == (0..<channels).map { k in (0..<rows).map { weights.pointer[at($0, k)].magnitude }.max() ?? 0 })
     // Half the range, so that some values clamp.
     let inverse = Buffer(largest.map { 254 / max($0, 0.01) })
     let scales = Buffer(largest.map { max($0, 0.01) / 254 })
     let result = expectSameBits { kernels, parts in
       let output = Buffer<Int8>(repeating: 99, count: count)
-      let mask = Buffer<UInt16>(repeating: 0xABCD, count: (count + 15) / 16)
       let real = Buffer<Float>(repeating: .nan, count: count)
       for part in 0..<parts {
         kernels.quantizeWeights(
           weights.constant, rows: rows, channels: channels, inverseScales: inverse.constant, limit: 127, lowest: -127,
-          output: output.pointer, mask: mask.pointer, part: part, of: parts)
+          output: output.pointer, part: part, of: parts)
       }
       for part in 0..<parts {
         kernels.dequantizeWeights(
           output.constant, rows: rows, channels: channels, scales: scales.constant, output: real.pointer, part: part,
           of: parts)
       }
-      #expect(output.intact && mask.intact && real.intact)
-      let bits = (0..<count).map { Float(mask.pointer[$0 / 16] >> UInt16($0 % 16) & 1) }
-      return output.values.map { Float($0) } + bits + real.values
+      #expect(output.intact && real.intact)
+      return output.values.map { Float($0) } + real.values
     }
-    for i in 0..<count {
-      let integer = (weights.pointer[i] * inverse.pointer[i % channels]).rounded(.toNearestOrEven)
-      let clamped = min(max(integer, -127), 127)
-      #expect(result[i] == clamped)
-      #expect(result[count + i] == (integer == clamped ? 1 : 0))
-      #expect(result[2 * count + i] == clamped * scales.pointer[i % channels])
+    for row in 0..<rows {
+      for k in 0..<channels {
+        let i = at(row, k)
+        let integer = (weights.pointer[i] * inverse.pointer[k]).rounded(.toNearestOrEven)
+        let clamped = min(max(integer, -127), 127)
+        #expect(result[i] == clamped)
+        #expect(result[count + i] == clamped * scales.pointer[k])
+      }
     }
   }
 

@@ -8,7 +8,7 @@ final class StepInputs {
   var input: UnsafeMutablePointer<Float>
   /// Classes [samples].
   var labels: UnsafeMutablePointer<Int32>
-  /// The flat parameter vector while weights are loaded.
+  /// The flat parameter vector that was loaded last.
   var weights: UnsafePointer<Float>?
   /// Running statistics in ParameterLayout's buffer order while BatchNorm is frozen.
   var frozenStatistics: UnsafePointer<Float>?

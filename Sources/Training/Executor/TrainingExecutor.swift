@@ -87,13 +87,14 @@ public final class TrainingExecutor {
     set { program.profileSlot.profile = newValue }
   }
 
-  /// Takes over the weights: packs them for the kernels, rounded to half in FP16, to integers where weights are quantized.
+  /// Takes over the weights: rounds them to half in FP16, to integers where weights are quantized, and packs what kernels do
+  /// not take as it lies.
   ///
-  /// - Parameter flat: `ParameterLayout.parameterElementCount` Floats; not needed after the call.
+  /// - Parameter flat: `ParameterLayout.parameterElementCount` Floats, read until the last `forward` and `backward` with these
+  ///   weights have returned.
   public func loadWeights(flat: UnsafePointer<Float>) {
     step.weights = flat
     program.run(lowered.loadStages, on: pool)
-    step.weights = nil
   }
 
   /// Sets the scale of every fake-quantized activation, by observer index; used by the next `forward`.

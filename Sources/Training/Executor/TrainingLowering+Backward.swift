@@ -33,6 +33,7 @@ extension TrainingLowering {
     emitBiasGradient(fused, gradient, layer)
     if layer.hasIntegerGradients { return emitIntegerGradients(fused, gradient, layer) }
     let (plan, samples, samplesPerShard, pieces) = (layer.plan, samples, assignment.samplesPerShard, gradientPieces)
+    let step = step
     let input = backwardFloat(fused.sources[0])
     // Every part reads all pixels, and by tiles transforms them.
     let byTiles = plan.weightGradientTiles(samplesPerShard: samplesPerShard) != nil
@@ -48,16 +49,14 @@ extension TrainingLowering {
     }
     let source = values[fused.sources[0]]!
     guard source.requiresGradient else { return }
-    guard let packed = layer.packedGradient ?? layer.packed else {
-      preconditionFailure("\(fused.node.name) has no weights for its input gradient")
-    }
     let (target, accumulate) = gradientTarget(source)
     builder.emit(
       "\(fused.node.name) input gradient", using: [gradient, target], scratchPerThread: plan.scratchCount
     ) { scratch, part, parts in
       kernels.convolveInputGradient(
-        plan, samples: samples, gradientOutput: gradient.floats, packed: packed.floats, gradientInput: target.floats,
-        accumulate: accumulate, scratch: scratch, part: part, of: parts)
+        plan, samples: samples, gradientOutput: gradient.floats,
+        packed: layer.packedGradient.map { UnsafePointer($0.floats) } ?? layer.packedWeights(step),
+        gradientInput: target.floats, accumulate: accumulate, scratch: scratch, part: part, of: parts)
     }
   }
 

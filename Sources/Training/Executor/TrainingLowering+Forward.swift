@@ -47,7 +47,7 @@ extension TrainingLowering {
   private mutating func emitConvolution(_ fused: FusedNode) {
     let value = values[fused.output.id]!
     let layer = convolutions[fused.node.id]!
-    let (plan, samples) = (layer.plan, samples)
+    let (plan, samples, step) = (layer.plan, samples, step)
     let label = "\(fused.node.name) forward"
     if let packed = layer.packedInt8, let scales = layer.productScales {
       let input = values[fused.sources[0]]!.int8!
@@ -57,12 +57,12 @@ extension TrainingLowering {
           plan, samples: samples, input: input.int8s, packed: packed.bytes, scales: scales.floats,
           bias: layer.bias.map { UnsafePointer($0.floats) }, output: output.floats, part: part, of: parts)
       }
-    } else if let packed = layer.packed {
+    } else {
       let input = forwardFloat(fused.sources[0])
       let output = makeFloat(value)
       builder.emit(label, using: [input, output], scratchPerThread: plan.scratchCount) { scratch, part, parts in
         kernels.convolveForward(
-          plan, samples: samples, input: input.floats, packed: packed.floats,
+          plan, samples: samples, input: input.floats, packed: layer.packedWeights(step),
           bias: layer.bias.map { UnsafePointer($0.floats) }, output: output.floats, scratch: scratch, part: part,
           of: parts)
       }

@@ -14,7 +14,7 @@ final class ConvolutionLayer {
   let biasGradients: PieceTable?
   /// Bias [K] in Float.
   var bias: Tensor?
-  /// For `convolveForward`; absent when the forward pass is in INT8.
+  /// For `convolveForward`; absent when the forward pass is in INT8, or reads the state's weights.
   var packed: Tensor?
   /// For `convolveInputGradient`; absent when the input needs no gradient, has it from integers, or from `packed`.
   var packedGradient: Tensor?
@@ -43,6 +43,17 @@ final class ConvolutionLayer {
     self.quantization = quantization
     self.weightGradients = weightGradients
     self.biasGradients = biasGradients
+  }
+
+  /// The layer's weights in the flat vector.
+  func stateWeights(_ step: StepInputs) -> UnsafePointer<Float> {
+    guard let weights = step.weights else { preconditionFailure("\(node.name): no weights are loaded") }
+    return weights + weightEntry.offset
+  }
+
+  /// Weights for `convolveForward`: packed ones, or the state's, which lie as packing would leave them.
+  func packedWeights(_ step: StepInputs) -> UnsafePointer<Float> {
+    packed.map { UnsafePointer($0.floats) } ?? stateWeights(step)
   }
 }
 
@@ -155,7 +166,7 @@ extension TrainingLowering {
       layer.packedInt8 = builder.tensor(
         "\(node.name) packed int8", UInt8.self, count: plan.packedInt8ByteCount, lifetime: .persistent)
       layer.hasIntegerGradients = outputs % 2 == 0
-    } else {
+    } else if layer.quantization != nil || precision == .fp16 || !plan.weightsArePacked {
       layer.packed = builder.floats("\(node.name) packed", count: plan.packedWeightCount, lifetime: .persistent)
     }
     if source.requiresGradient, layer.hasIntegerGradients {

@@ -39,84 +39,101 @@ extension TrainingLowering {
   }
 
   private mutating func emitFloatLoading(_ layer: ConvolutionLayer) {
-    let (step, entry, plan) = (step, layer.weightEntry, layer.plan)
-    var rounded: Tensor?
-    if precision == .fp16 {
-      let scratch = builder.floats("\(layer.node.name) rounded weights", count: entry.elementCount)
-      rounded = scratch
-      builder.emit("\(layer.node.name) round weights", using: [scratch]) { part, parts in
-        guard let weights = step.weights else { return }
-        kernels.roundToHalf(
-          weights + entry.offset, count: entry.elementCount, output: scratch.floats, part: part, of: parts)
-      }
+    guard precision == .fp16 else { return emitPacking(layer, of: nil) }
+    let (step, count, name) = (step, layer.weightEntry.elementCount, layer.node.name)
+    let rounded = floatsToPack(layer, "\(name) rounded weights")
+    builder.emit("\(name) round weights", using: [rounded]) { part, parts in
+      kernels.roundToHalf(
+        layer.stateWeights(step), count: count, output: rounded.floats, part: part, of: parts)
     }
-    builder.emit("\(layer.node.name) pack", using: rounded.map { [$0] } ?? []) { part, parts in
-      guard let weights = step.weights else { return }
-      let source = rounded.map { UnsafePointer($0.floats) } ?? weights + entry.offset
-      if let packed = layer.packed {
-        kernels.packWeights(plan, weights: source, into: packed.floats, part: part, of: parts)
+    emitPacking(layer, of: rounded)
+  }
+
+  /// Where to put weights that `emitPacking` is to pack: where they belong, if they are packed as they lie.
+  private mutating func floatsToPack(_ layer: ConvolutionLayer, _ label: String) -> Tensor {
+    if layer.plan.weightsArePacked, let packed = layer.packed { return packed }
+    return builder.floats(label, count: layer.weightEntry.elementCount)
+  }
+
+  /// Packs these weights, or the state's, for the kernels that do not take them as they lie.
+  private mutating func emitPacking(_ layer: ConvolutionLayer, of source: Tensor?) {
+    let (step, plan) = (step, layer.plan)
+    let packed = plan.weightsArePacked ? nil : layer.packed
+    guard packed != nil || layer.packedGradient != nil else { return }
+    builder.emit("\(layer.node.name) pack", using: source.map { [$0] } ?? []) { part, parts in
+      let weights = source.map { UnsafePointer($0.floats) } ?? layer.stateWeights(step)
+      if let packed {
+        kernels.packWeights(plan, weights: weights, into: packed.floats, part: part, of: parts)
       }
       if let packed = layer.packedGradient {
-        kernels.packInputGradientWeights(plan, weights: source, into: packed.floats, part: part, of: parts)
+        kernels.packInputGradientWeights(plan, weights: weights, into: packed.floats, part: part, of: parts)
       }
     }
   }
 
   /// Integers with one scale per output channel, absmax / limit, from this step's weights.
   ///
-  /// Products of floats see the dequantized integers; no weight is out of range,
-  /// so the straight-through gradient is whole.
+  /// Products of floats see the dequantized integers; no weight is out of range, so the straight-through gradient is whole.
+  /// Panel by panel, so that the passes over a panel read it from memory once.
   private mutating func emitQuantizedLoading(_ layer: ConvolutionLayer) {
     guard let quantization = layer.quantization, let scales = layer.weightScales else { return }
-    let (step, entry, plan, name) = (step, layer.weightEntry, layer.plan, layer.node.name)
+    let (step, plan, name) = (step, layer.plan, layer.node.name)
     let channels = plan.geometry.outputChannels
-    let rows = entry.elementCount / channels
+    let rows = layer.weightEntry.elementCount / channels
     let limit = quantization.range.limit
     let inverseScales = builder.floats("\(name) inverse scales", count: channels)
-    let integers = builder.tensor("\(name) integers", Int8.self, count: entry.elementCount)
+    let integers = builder.tensor("\(name) integers", Int8.self, count: layer.weightEntry.elementCount)
+    let panelWidth = ConvolutionPlan.panelWidth
+    let panels = (channels + panelWidth - 1) / panelWidth
 
-    builder.emit("\(name) weight ranges", using: []) { part, parts in
-      guard let weights = step.weights else { return }
+    func findRanges(_ panel: Int) {
       kernels.absMaxPerChannel(
-        weights + entry.offset, rows: rows, channels: channels, output: scales.floats, part: part, of: parts)
+        layer.stateWeights(step), rows: rows, channels: channels, output: scales.floats, part: panel, of: panels)
     }
-    builder.emitSerial("\(name) weight scales", using: [inverseScales]) {
-      let values = UnsafeMutableBufferPointer(start: scales.floats, count: channels)
-      if quantization.granularity == .perTensor {
-        let largest = values.max() ?? 0
-        values.update(repeating: largest)
-      }
-      for channel in 0..<channels {
-        values[channel] = QuantizationParameters.scale(forAbsMax: values[channel], limit: limit)
-        inverseScales.floats[channel] = 1 / values[channel]
+    func setScales(_ panel: Int) {
+      for channel in panel * panelWidth..<min((panel + 1) * panelWidth, channels) {
+        scales.floats[channel] = QuantizationParameters.scale(forAbsMax: scales.floats[channel], limit: limit)
+        inverseScales.floats[channel] = 1 / scales.floats[channel]
       }
     }
-    builder.emit("\(name) quantize weights", using: [inverseScales, integers]) { part, parts in
-      guard let weights = step.weights else { return }
+    func quantize(_ panel: Int) {
       kernels.quantizeWeights(
-        weights + entry.offset, rows: rows, channels: channels, inverseScales: inverseScales.floats, limit: limit,
-        lowest: quantization.range.minimum, output: integers.int8s, mask: nil, part: part, of: parts)
+        layer.stateWeights(step), rows: rows, channels: channels, inverseScales: inverseScales.floats, limit: limit,
+        lowest: quantization.range.minimum, output: integers.int8s, part: panel, of: panels)
+      if let packed = layer.packedInt8 {
+        kernels.packInt8Weights(plan, weights: integers.int8s, into: packed.bytes, part: panel, of: panels)
+      }
     }
-    if let packed = layer.packedInt8 {
-      builder.emit("\(name) pack int8", using: [integers]) { part, parts in
-        kernels.packInt8Weights(plan, weights: integers.int8s, into: packed.bytes, part: part, of: parts)
+    switch quantization.granularity {
+    case .perChannel:
+      builder.emit("\(name) quantize weights", using: [inverseScales, integers]) { part, parts in
+        for panel in panels * part / parts..<panels * (part + 1) / parts {
+          findRanges(panel)
+          setScales(panel)
+          quantize(panel)
+        }
+      }
+    case .perTensor:
+      builder.emit("\(name) weight ranges", using: []) { part, parts in
+        for panel in panels * part / parts..<panels * (part + 1) / parts { findRanges(panel) }
+      }
+      builder.emitSerial("\(name) weight scales", using: [inverseScales]) {
+        let values = UnsafeMutableBufferPointer(start: scales.floats, count: channels)
+        values.update(repeating: values.max() ?? 0)
+        for panel in 0..<panels { setScales(panel) }
+      }
+      builder.emit("\(name) quantize weights", using: [inverseScales, integers]) { part, parts in
+        for panel in panels * part / parts..<panels * (part + 1) / parts { quantize(panel) }
       }
     }
     emitIntegerGradientLoading(layer, integers: integers)
     guard layer.packed != nil || layer.packedGradient != nil else { return }
-    let real = builder.floats("\(name) quantized weights", count: entry.elementCount)
+    let real = floatsToPack(layer, "\(name) quantized weights")
     builder.emit("\(name) dequantize weights", using: [integers, real]) { part, parts in
       kernels.dequantizeWeights(
         integers.int8s, rows: rows, channels: channels, scales: scales.floats, output: real.floats, part: part,
         of: parts)
     }
-    builder.emit("\(name) pack", using: [real]) { part, parts in
-      if let packed = layer.packed {
-        kernels.packWeights(plan, weights: real.floats, into: packed.floats, part: part, of: parts)
-      }
-      if let packed = layer.packedGradient {
-        kernels.packInputGradientWeights(plan, weights: real.floats, into: packed.floats, part: part, of: parts)
-      }
-    }
+    emitPacking(layer, of: real)
   }
 }

@@ -34,13 +34,25 @@ extension TrainingState {
     switch parameter.kind {
     case .weight where parameter.torchShape.count == 4:
       let deviation = (2 / Double(parameter.fanOut)).squareRoot()
-      for element in values.indices { values[element] = Float(deviation * random.normal(element)) }
+      draw(parameter, into: values) { Float(deviation * random.normal($0)) }
     case .weight, .bias:
       let weight = layout.parameter(named: "\(plan.floatGraph[parameter.node].name).weight")?.parameter ?? parameter
       let bound = 1 / Double(weight.fanIn).squareRoot()
-      for element in values.indices { values[element] = Float(bound * (2 * random.double(element) - 1)) }
+      draw(parameter, into: values) { Float(bound * (2 * random.double($0) - 1)) }
     case .batchNormScale: values.update(repeating: 1)
     case .batchNormShift: values.update(repeating: 0)
+    }
+  }
+
+  /// Draws every value by its number in the order [kh][kw][in][out], which does not depend on how kernels like them to lie.
+  private func draw(
+    _ parameter: Parameter, into values: UnsafeMutableBufferPointer<Float>, _ value: (_ element: Int) -> Float
+  ) {
+    let (outputs, inputs) = (parameter.torchShape[0], parameter.torchShape.dropFirst().first ?? 1)
+    var index = 0
+    parameter.weightOrder.visit { tap, input, output in
+      values[index] = value((tap * inputs + input) * outputs + output)
+      index += 1
     }
   }
 

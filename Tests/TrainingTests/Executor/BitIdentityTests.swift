@@ -104,7 +104,7 @@ struct BitIdentityTests {
     let member = try Member(graph, shards: 1..<4, of: 4, samplesPerShard: 2, precision: precision)
     let (input, labels) = formulaBatch(graph[graph.input].shape, samples: 8, classes: 5)
     member.load(input: input, labels: labels)
-    member.executor.loadWeights(flat: formulaWeights(ParameterLayout(graph)))
+    member.load(weights: formulaWeights(ParameterLayout(graph)))
     member.executor.forward(labelSmoothing: 0, pieces: member.pieces, maxima: member.maxima)
     let buckets = member.reduction.buckets
     var announced: [[[Float]]] = []
@@ -127,7 +127,7 @@ struct BitIdentityTests {
     var last = Int.max
     for _ in 0..<2 {
       let before = temper_thread_allocation_count()
-      member.executor.loadWeights(flat: weights)
+      member.load(weights: weights)
       member.executor.forward(labelSmoothing: 0, pieces: member.pieces, maxima: member.maxima)
       member.executor.backward(lossScale: 1, pieces: member.pieces) { _ in }
       last = temper_thread_allocation_count() - before

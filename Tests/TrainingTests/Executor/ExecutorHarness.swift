@@ -49,6 +49,7 @@ final class Member {
   let pieces: [UnsafeMutablePointer<Float>]
   let maxima: UnsafeMutablePointer<Float>
   private(set) var completed: [Int] = []
+  private let weights: FloatVector
 
   init(
     _ graph: Graph, shards: Range<Int>, of shardCount: Int, samplesPerShard: Int, precision: ExecutionPrecision = .fp32,
@@ -60,6 +61,7 @@ final class Member {
     executor = try TrainingExecutor(
       graph: graph, layout: layout, reduction: reduction, assignment: assignment, precision: precision,
       pool: ThreadPool(threadCount: threads))
+    weights = FloatVector(count: layout.parameterElementCount)
     let count = reduction.sumCount
     pieces = assignment.pieces.map { _ in
       let piece = UnsafeMutablePointer<Float>.allocate(capacity: count)
@@ -83,9 +85,15 @@ final class Member {
     for index in 0..<assignment.sampleCount { executor.labels[index] = labels[first + index] }
   }
 
+  /// Keeps the weights, which the executor reads until it is done.
+  func load(weights values: [Float]) {
+    weights.copy(from: values)
+    executor.loadWeights(flat: weights.pointer)
+  }
+
   /// One forward and backward pass.
   func step(weights: [Float], smoothing: Float = 0, lossScale: Float = 1, scales: [Float]? = nil) {
-    executor.loadWeights(flat: weights)
+    load(weights: weights)
     if let scales { executor.setActivationScales(scales) }
     executor.forward(labelSmoothing: smoothing, pieces: pieces, maxima: maxima)
     completed = []

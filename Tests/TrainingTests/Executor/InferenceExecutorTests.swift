@@ -50,7 +50,7 @@ struct InferenceExecutorTests {
       let frozen = FloatVector(statistics)
       member.executor.setFrozenStatistics(frozen.pointer)
       member.executor.setActivationScales(scales)
-      member.executor.loadWeights(flat: weights)
+      member.load(weights: weights)
       member.executor.forward(labelSmoothing: 0, pieces: member.pieces, maxima: member.maxima)
       withExtendedLifetime(frozen) {}
       return (0..<samples * classes).map { member.executor.logits[$0] }
@@ -133,7 +133,7 @@ struct InferenceExecutorTests {
     let member = try Member(
       subject.graph, shards: 0..<2, of: 2, samplesPerShard: Self.samples / 2, precision: .calibration, threads: 2)
     member.load(input: input, labels: labels)
-    member.executor.loadWeights(flat: subject.weights)
+    member.load(weights: subject.weights)
     member.executor.forwardForCalibration(maxima: member.maxima)
     let index = try #require(member.reduction.observerNames.firstIndex(of: "conv1.input"))
     #expect(member.ranges[2 * index] == -(input.min() ?? 0))

@@ -86,7 +86,7 @@ struct OperationGradientTests {
   }
 
   private func meanLoss(_ member: Member, _ weights: [Float]) -> Double {
-    member.executor.loadWeights(flat: weights)
+    member.load(weights: weights)
     member.executor.forward(labelSmoothing: 0.1, pieces: member.pieces, maxima: nil)
     return Double(member.pieces[0][member.reduction.lossIndex]) / Double(Self.batch)
   }
