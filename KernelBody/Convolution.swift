@@ -54,11 +54,12 @@ extension Body {
         accumulate: false
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
-    multiply(
-      plan.forward, taps: g.taps, samples: samples, source: input, sourceChannels: g.inputChannels,
-      sourceCount: g.inputCount, zeros: plan.zeros, packed: packed, bias: bias, target: output,
-      targetChannels: g.outputChannels,
-      targetCount: g.outputCount, accumulate: false, part: part, of: parts)
+    for index in 0..<plan.forward.count {
+      multiply(
+        plan.forward[index], taps: g.taps, samples: samples, source: input, sourceChannels: g.inputChannels,
+        sourceCount: g.inputCount, zeros: plan.zeros, packed: packed, bias: bias, target: output,
+        targetChannels: g.outputChannels, targetCount: g.outputCount, accumulate: false, part: part, of: parts)
+    }
   }
 
   package static func convolveInputGradient(
@@ -75,7 +76,7 @@ extension Body {
         accumulate: accumulate
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
-    for index in 0..<plan.inputGradientCount {
+    for index in 0..<plan.inputGradient.count {
       multiply(
         plan.inputGradient[index], taps: g.taps, samples: samples, source: gradientOutput,
         sourceChannels: g.outputChannels, sourceCount: g.outputCount, zeros: plan.zeros, packed: packed, bias: nil,
@@ -96,33 +97,33 @@ private func multiply(
   let kernel = MicroKernel(
     taps: pixels.taps, tapCount: pixels.tapCount, depth: sourceChannels, panelStride: taps * sourceChannels * 16)
   let writer = TileWriter(
-    pixels: pixels, samples: samples, bias: bias, target: target, channels: targetChannels, sampleCount: targetCount,
-    accumulate: accumulate)
+    pixels: pixels, samples: samples, bias: bias, target: target, channels: targetChannels, accumulate: accumulate)
   let shares = TileShares(pixels: writer.total, channels: targetChannels, part: part, of: parts)
   withScratch { pointers, tile in
-    shares.visitBlocks(of: rowSource, pixels, total: writer.total, pointers: pointers) {
-      rows, _, firstPixel, panel, panels in
+    shares.visitBlocks(
+      of: rowSource, pixels, total: writer.total, sampleCount: targetCount, channels: targetChannels, pointers: pointers
+    ) { pixelTile, panel, panels in
       let weights = packed + panel * kernel.panelStride
-      let direct = writer.directTarget(firstPixel: firstPixel, panel: panel, panels: panels)
+      let direct = writer.directTarget(firstPixel: pixelTile.firstPixel, panel: panel, panels: panels)
       let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
       if panels == 2 {
-        kernel.run32(rows, weights, result, stride: stride)
+        kernel.run32(pixelTile.rows, weights, result, stride: stride)
       } else {
-        kernel.run16(rows, weights, result, stride: stride)
+        kernel.run16(pixelTile.rows, weights, result, stride: stride)
       }
-      if direct == nil { writer.write(tile, firstPixel: firstPixel, panel: panel, panels: panels) }
+      if direct == nil { writer.write(tile, pixelTile, panel: panel, panels: panels) }
     }
   }
 }
 
-/// 2,048 row pointers and a tile of 8 x 32 floats on the stack. (`withUnsafeTemporaryAllocation` takes more than 1,024
+/// 2,048 row pointers with 512 places of targets behind them, and a tile of 8 x 32 floats, on the stack. (`withUnsafeTemporaryAllocation` takes more than 1,024
 /// bytes from the heap, and an inline array of vectors is made by a function that levels would share.)
 @inline(__always)
 func withScratch(_ body: (UnsafeMutablePointer<UnsafeRawPointer>, UnsafeMutablePointer<Float>) -> Void) {
-  var storage = InlineArray<2312, Int>(repeating: 0)
+  var storage = InlineArray<2824, Int>(repeating: 0)
   withUnsafeMutableBytes(of: &storage) { storage in
     let start = storage.baseAddress!.alignedUp(toMultipleOf: 64)
-    let tile = (start + 16384).assumingMemoryBound(to: Float.self)
+    let tile = (start + 20480).assumingMemoryBound(to: Float.self)
     body(start.assumingMemoryBound(to: UnsafeRawPointer.self), tile)
   }
 }

@@ -14,6 +14,8 @@ package import KernelsInterface
 /// Fewer than 4 channels would leave most of each group of 4 empty, so then taps and channels count as one run of T * C
 /// channels, and each pixel's bytes are first copied together.
 struct Int8Product {
+  /// Taps to run over, and where each one's weights are.
+  let tapList: UnsafePointer<Int32>
   let taps: Int
   let channels: Int
   let outputs: Int
@@ -23,12 +25,13 @@ struct Int8Product {
   let joined: Bool
 
   @inline(__always)
-  init(_ geometry: ConvolutionGeometry) {
+  init(_ geometry: ConvolutionGeometry, _ pixels: PixelClass) {
     joined = geometry.inputChannels < 4 && geometry.taps > 1
-    taps = joined ? 1 : geometry.taps
+    tapList = pixels.taps
+    taps = joined ? 1 : pixels.tapCount
     channels = joined ? geometry.taps * geometry.inputChannels : geometry.inputChannels
     outputs = geometry.outputChannels
-    panelBytes = taps * tapBytes(channels)
+    panelBytes = (joined ? 1 : geometry.taps) * tapBytes(channels)
   }
 }
 
@@ -47,7 +50,7 @@ extension Body {
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,
     of parts: Int
   ) {
-    let product = Int8Product(plan.geometry)
+    let product = Int8Product(plan.geometry, plan.pixels)
     let (taps, channels, outputs) = (product.taps, product.channels, product.outputs)
     let tapSize = tapBytes(channels)
     for panel in share((outputs + 15) / 16, part: part, of: parts) {
@@ -87,11 +90,6 @@ extension Body {
   ) {
     let g = plan.geometry
     let source = RowSource(base: input, sampleBytes: g.inputCount, elementShift: 0, zeros: plan.zeros)
-    let product = Int8Product(g)
-    let writer = Int8Writer(
-      product: product, total: samples * plan.forward.pixelCount, scales: scales, bias: bias, output: output)
-    let shares = TileShares(pixels: writer.total, channels: g.outputChannels, part: part, of: parts)
-    let limit = product.joined ? min(64, 16384 / product.joinedBytes) : 64
     var sumStorage = InlineArray<512, Int32>(repeating: 0)
     var byteStorage = InlineArray<2048, Int64>(repeating: 0)
     withScratch { pointers, tile in
@@ -100,15 +98,24 @@ extension Body {
           let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
           let joined = joined.baseAddress!.assumingMemoryBound(to: Int8.self)
           let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-          shares.visitBlocks(of: source, plan.forward, total: writer.total, pointers: pointers, limit: limit) {
-            rows, slot in
-            if product.joined { product.join(rows, g, into: joined + slot * product.joinedBytes) }
-            product.sumRows(rows, into: sums + slot * tileRows)
-          } multiply: { rows, slot, firstPixel, panel, panels in
-            let weights = packed + panel * product.panelBytes
-            product.multiply(rows, weights, wide: panels == 2, into: tile)
-            writer.write(
-              tile, sums + slot * tileRows, firstPixel: firstPixel, panel: panel, panels: panels)
+          for index in 0..<plan.forward.count {
+            let pixels = plan.forward[index]
+            let product = Int8Product(g, pixels)
+            let writer = Int8Writer(
+              product: product, total: samples * pixels.pixelCount, scales: scales, bias: bias, output: output)
+            let shares = TileShares(pixels: writer.total, channels: g.outputChannels, part: part, of: parts)
+            let limit = product.joined ? min(64, 16384 / product.joinedBytes) : 64
+            shares.visitBlocks(
+              of: source, pixels, total: writer.total, sampleCount: g.outputCount, channels: g.outputChannels,
+              pointers: pointers, limit: limit
+            ) { rows, slot in
+              if product.joined { product.join(rows, g, into: joined + slot * product.joinedBytes) }
+              product.sumRows(rows, into: sums + slot * tileRows)
+            } multiply: { pixelTile, panel, panels in
+              let weights = packed + panel * product.panelBytes
+              product.multiply(pixelTile.rows, weights, wide: panels == 2, into: tile)
+              writer.write(tile, sums + pixelTile.slot * tileRows, pixelTile, panel: panel, panels: panels)
+            }
           }
         }
       }
@@ -119,7 +126,7 @@ extension Body {
 /// Scales tiles of sums and stores them.
 private struct Int8Writer {
   let product: Int8Product
-  /// Pixels of all samples.
+  /// Pixels of the class in all samples.
   let total: Int
   let scales: UnsafePointer<Float>
   let bias: UnsafePointer<Float>?
@@ -128,7 +135,7 @@ private struct Int8Writer {
   /// Writes `panels` (1 or 2) times 16 channels of up to 8 pixels; `rowSums` holds what the unsigned weights added.
   @inline(__always)
   func write(
-    _ tile: UnsafePointer<Int32>, _ rowSums: UnsafePointer<Int32>, firstPixel: Int, panel: Int, panels: Int
+    _ tile: UnsafePointer<Int32>, _ rowSums: UnsafePointer<Int32>, _ pixelTile: PixelTile, panel: Int, panels: Int
   ) {
     let outputs = product.outputs
     for index in 0..<panels {
@@ -136,11 +143,11 @@ private struct Int8Writer {
       let lanes = min(16, outputs - k)
       let scale = load(scales + k, lanes)
       let offset = bias.map { load($0 + k, lanes) }
-      let target = output + firstPixel * outputs + k
-      for row in 0..<min(tileRows, total - firstPixel) {
+      for row in 0..<min(tileRows, total - pixelTile.firstPixel) {
+        let target = output + pixelTile.places[row] + k
         let sum = UnsafeRawPointer(tile + row * 32 + index * 16).loadUnaligned(as: Integers.self) &- rowSums[row]
         let result = offset.map { fma(temper_to_float(sum), scale, $0) } ?? temper_to_float(sum) * scale
-        if lanes == 16 { store(result, target + row * outputs) } else { store(result, target + row * outputs, lanes) }
+        if lanes == 16 { store(result, target) } else { store(result, target, lanes) }
       }
     }
   }

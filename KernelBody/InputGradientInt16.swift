@@ -45,7 +45,7 @@ extension Body {
     accumulate: Bool, part: Int, of parts: Int
   ) {
     let g = plan.geometry
-    for index in 0..<plan.inputGradientCount {
+    for index in 0..<plan.inputGradient.count {
       let pixels = plan.inputGradient[index]
       let kernel = MicroKernelInt16(
         taps: pixels.taps, tapCount: pixels.tapCount, pairs: g.outputChannels / 2,
@@ -53,11 +53,11 @@ extension Body {
       let source = RowSource(base: gradientOutput, sampleBytes: g.outputCount * 2, elementShift: 1, zeros: plan.zeros)
       let writer = TileWriter(
         pixels: pixels, samples: samples, bias: nil, target: gradientInput, channels: g.inputChannels,
-        sampleCount: g.inputCount, accumulate: accumulate)
+        accumulate: accumulate)
       let scaling = ShardScaling(scales: scales, pixelsPerShard: samplesPerShard * pixels.pixelCount)
       multiply(
         kernel, pixels, source: source, packed: UnsafeRawPointer(packed).assumingMemoryBound(to: Int32.self), scaling,
-        writer, part: part, of: parts)
+        writer, sampleCount: g.inputCount, part: part, of: parts)
     }
   }
 }
@@ -121,17 +121,22 @@ private struct ShardScaling {
 /// Target pixel = sum over its taps and source channels, as in Convolution.swift.
 private func multiply(
   _ kernel: MicroKernelInt16, _ pixels: PixelClass, source: RowSource, packed: UnsafePointer<Int32>,
-  _ scaling: ShardScaling, _ writer: TileWriter, part: Int, of parts: Int
+  _ scaling: ShardScaling, _ writer: TileWriter, sampleCount: Int, part: Int, of parts: Int
 ) {
   let shares = TileShares(pixels: writer.total, channels: writer.channels, part: part, of: parts)
   withScratch { pointers, tile in
     let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-    shares.visitBlocks(of: source, pixels, total: writer.total, pointers: pointers) {
-      rows, _, firstPixel, panel, panels in
+    shares.visitBlocks(
+      of: source, pixels, total: writer.total, sampleCount: sampleCount, channels: writer.channels, pointers: pointers
+    ) { pixelTile, panel, panels in
       let weights = packed + panel * kernel.panelStride
-      if panels == 2 { kernel.run32(rows, weights, tile) } else { kernel.run16(rows, weights, tile) }
-      let result = scaling.apply(to: tile, firstPixel: firstPixel, total: writer.total)
-      writer.write(result, firstPixel: firstPixel, panel: panel, panels: panels)
+      if panels == 2 {
+        kernel.run32(pixelTile.rows, weights, tile)
+      } else {
+        kernel.run16(pixelTile.rows, weights, tile)
+      }
+      let result = scaling.apply(to: tile, firstPixel: pixelTile.firstPixel, total: writer.total)
+      writer.write(result, pixelTile, panel: panel, panels: panels)
     }
   }
 }

@@ -24,7 +24,7 @@
           while channel < channels {
             let count = min(stagedChannels, channels - channel)
             stage(rows + tap * tileRows, channel, count, staged)
-            let weights = panel + tap * tapBytes(channels) + channel / 2 * 64
+            let weights = panel + Int(tapList[tap]) * tapBytes(channels) + channel / 2 * 64
             for index in 0..<(wide ? 2 : 1) {
               let panelWeights = weights + index * panelBytes
               multiply4(staged, (count + 1) / 2, panelWeights, tile + index * 16)

@@ -45,7 +45,7 @@
         var tap = 0
         while tap < taps {
           let row = rows + tap * tileRows
-          var weights = panel + tap * tapBytes(channels)
+          var weights = panel + Int(tapList[tap]) * tapBytes(channels)
           var (a0, a1, a2, a3) = (row[0], row[1], row[2], row[3])
           var (a4, a5, a6, a7) = (row[4], row[5], row[6], row[7])
           var groups = whole
@@ -126,7 +126,7 @@
         var tap = 0
         while tap < taps {
           let row = rows + tap * tileRows
-          var weights = panel + tap * tapBytes(channels)
+          var weights = panel + Int(tapList[tap]) * tapBytes(channels)
           var (a0, a1, a2, a3) = (row[0], row[1], row[2], row[3])
           var (a4, a5, a6, a7) = (row[4], row[5], row[6], row[7])
           var groups = whole

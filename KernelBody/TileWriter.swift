@@ -23,23 +23,34 @@ struct TileShares {
   }
 }
 
+/// A tile of 8 pixels whose rows have been found.
+struct PixelTile {
+  /// [tapCount][8] pointers to what the pixels read.
+  let rows: UnsafePointer<UnsafeRawPointer>
+  /// [8] where the pixels' channels begin in the target.
+  let places: UnsafePointer<Int>
+  /// The tile's number in its block.
+  let slot: Int
+  let firstPixel: Int
+}
+
 extension TileShares {
-  /// Visits the tiles in blocks of at most `limit`: points `pointers` (room for 2,048) to the rows of each tile of a block
+  /// Visits the tiles in blocks of at most `limit`: points `pointers` (of `withScratch`) to the rows of each tile of a block
   /// and lets `prepare` look at them, then calls `multiply` for every tile of every panel, or pair of panels.
   ///
   /// A block keeps its row pointers (16 KB) and source pixels in cache while all weights pass over them; inside a block a
-  /// panel pair stays in the second-level cache for all tiles. `slot` numbers the tiles of a block.
+  /// panel pair stays in the second-level cache for all tiles. The target has `channels` per pixel and `sampleCount` floats per
+  /// sample.
   @inline(__always)
   func visitBlocks(
-    of source: RowSource, _ pixels: PixelClass, total: Int, pointers: UnsafeMutablePointer<UnsafeRawPointer>,
-    limit: Int = 64,
+    of source: RowSource, _ pixels: PixelClass, total: Int, sampleCount: Int, channels: Int,
+    pointers: UnsafeMutablePointer<UnsafeRawPointer>, limit: Int = 64,
     prepare: (_ rows: UnsafeMutablePointer<UnsafeRawPointer>, _ slot: Int) -> Void = { _, _ in },
-    multiply: (
-      _ rows: UnsafePointer<UnsafeRawPointer>, _ slot: Int, _ firstPixel: Int, _ panel: Int, _ panels: Int
-    ) -> Void
+    multiply: (_ tile: PixelTile, _ panel: Int, _ panels: Int) -> Void
   ) {
     let pointersPerTile = max(pixels.tapCount, 1) * tileRows
     let count = min(limit, 2048 / pointersPerTile)
+    let places = UnsafeMutableRawPointer(pointers + 2048).assumingMemoryBound(to: Int.self)
     var first = tiles.lowerBound
     while first < tiles.upperBound {
       let end = min(first + count, tiles.upperBound)
@@ -47,18 +58,40 @@ extension TileShares {
         let rows = pointers + (tile - first) * pointersPerTile
         source.gather(
           pixels, firstTap: 0, tapCount: pixels.tapCount, first: tile * tileRows, total: total, into: rows)
+        pixels.locate(
+          tile * tileRows, sampleCount: sampleCount, channels: channels, into: places + (tile - first) * tileRows)
         prepare(rows, tile - first)
       }
       var panel = panels.lowerBound
       while panel < panels.upperBound {
         let width = min(2, panels.upperBound - panel)
         for tile in first..<end {
-          let rows = UnsafePointer(pointers + (tile - first) * pointersPerTile)
-          multiply(rows, tile - first, tile * tileRows, panel, width)
+          let slot = tile - first
+          multiply(
+            PixelTile(
+              rows: pointers + slot * pointersPerTile, places: places + slot * tileRows, slot: slot,
+              firstPixel: tile * tileRows), panel, width)
         }
         panel += width
       }
       first = end
+    }
+  }
+}
+
+extension PixelClass {
+  /// Writes where the channels of 8 pixels from `first` on begin in the target; pixels are numbered through all samples.
+  @inline(__always)
+  func locate(_ first: Int, sampleCount: Int, channels: Int, into places: UnsafeMutablePointer<Int>) {
+    var sample = contiguous ? 0 : first / pixelCount
+    var pixel = first - sample * pixelCount
+    for row in 0..<tileRows {
+      places[row] = sample * sampleCount + (contiguous ? pixel : Int(targets[pixel])) * channels
+      pixel += 1
+      if pixel == pixelCount && !contiguous {
+        pixel = 0
+        sample += 1
+      }
     }
   }
 }
@@ -72,21 +105,18 @@ struct TileWriter {
   let target: UnsafeMutablePointer<Float>
   /// Channels of the target.
   let channels: Int
-  /// Floats of one target sample.
-  let sampleCount: Int
   let accumulate: Bool
 
   @inline(__always)
   init(
     pixels: PixelClass, samples: Int, bias: UnsafePointer<Float>?, target: UnsafeMutablePointer<Float>, channels: Int,
-    sampleCount: Int, accumulate: Bool
+    accumulate: Bool
   ) {
     self.pixels = pixels
     total = samples * pixels.pixelCount
     self.bias = bias
     self.target = target
     self.channels = channels
-    self.sampleCount = sampleCount
     self.accumulate = accumulate
   }
 
@@ -101,14 +131,11 @@ struct TileWriter {
 
   /// Writes `panels` (1 or 2) times 16 channels of up to 8 pixels.
   @inline(__always)
-  func write(_ tile: UnsafePointer<Float>, firstPixel: Int, panel: Int, panels: Int) {
-    var sample = pixels.contiguous ? 0 : firstPixel / pixels.pixelCount
-    var pixel = firstPixel - sample * pixels.pixelCount
+  func write(_ sums: UnsafePointer<Float>, _ tile: PixelTile, panel: Int, panels: Int) {
     let whole = (panel + panels) * 16 <= channels
-    for row in 0..<min(tileRows, total - firstPixel) {
-      let place = pixels.contiguous ? pixel : Int(pixels.targets[pixel])
-      let output = target + sample * sampleCount + place * channels + panel * 16
-      let sums = tile + row * 32
+    for row in 0..<min(tileRows, total - tile.firstPixel) {
+      let output = target + tile.places[row] + panel * 16
+      let sums = sums + row * 32
       if whole {
         writeRow(sums, output, panel * 16, 16)
         if panels == 2 { writeRow(sums + 16, output + 16, panel * 16 + 16, 16) }
@@ -117,11 +144,6 @@ struct TileWriter {
           let k = (panel + index) * 16
           writeRow(sums + index * 16, output + index * 16, k, min(16, channels - k))
         }
-      }
-      pixel += 1
-      if pixel == pixels.pixelCount && !pixels.contiguous {
-        pixel = 0
-        sample += 1
       }
     }
   }

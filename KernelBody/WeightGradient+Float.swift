@@ -10,17 +10,18 @@ extension WeightGradient {
     _ sums: UnsafeMutablePointer<Float>, joins: Int
   ) {
     let outputs = plan.geometry.outputChannels
-    let perShard = samplesPerShard * plan.forward.pixelCount
+    let pixels = pixels(group)
+    let perShard = samplesPerShard * pixels.pixelCount
     let columns = (min(columns * 32, outputs - column) + 31) / 32
-    let isStaged = outputs > 32 || outputs % 16 != 0
+    let isStaged = outputs > 32 || outputs % 16 != 0 || plan.tapPixels != nil
     let start = shard * perShard
     var first = start
     let end = first + perShard
     while first < end {
-      let block = PixelBlock(first: first, count: min(blockPixels, end - first), rows: rows)
-      let blockGradient = gradientOutput + first * outputs
+      let block = block(
+        pixels, first..<min(first + blockPixels, end), gradientOutput, elementBytes: 4)
       if isStaged {
-        for index in 0..<columns { stageColumns(blockGradient, block.count, column + index * 32, index) }
+        for index in 0..<columns { stageColumns(block, column + index * 32, index) }
       }
       let tileSums = TileSums(startFromZero: first == start, joins: first + block.count == end ? joins : 0)
       var tap = -1
@@ -31,7 +32,7 @@ extension WeightGradient {
           let gradient =
             isStaged
             ? GradientColumns(first: stagedColumns + columnIndex * blockPixels * 32, stride: 32)
-            : GradientColumns(first: blockGradient, stride: outputs)
+            : GradientColumns(first: gradientOutput + first * outputs, stride: outputs)
           let tile = sums + (index * self.columns + columnIndex) * tileRows * 32
           if outputs - column - columnIndex * 32 > 16 {
             addProducts32(block.count, staged, gradient, tile, tileSums)
@@ -83,12 +84,11 @@ extension WeightGradient {
 
   /// Copies 32 of the block's columns together, zero past the last: 16 KB that stay in L1 for all tiles.
   @inline(__always)
-  private func stageColumns(_ gradient: UnsafePointer<Float>, _ count: Int, _ column: Int, _ index: Int) {
-    let outputs = plan.geometry.outputChannels
-    let width = min(32, outputs - column)
+  private func stageColumns(_ block: PixelBlock, _ column: Int, _ index: Int) {
+    let width = min(32, plan.geometry.outputChannels - column)
     let columns = stagedColumns + index * blockPixels * 32
-    for pixel in 0..<count {
-      let source = gradient + pixel * outputs + column
+    for pixel in 0..<block.count {
+      let source = block.gradients[pixel].assumingMemoryBound(to: Float.self) + column
       let target = columns + pixel * 32
       store(load(source, width), target)
       if width > 16 { store(load(source + 16, width - 16), target + 16) }

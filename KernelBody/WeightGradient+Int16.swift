@@ -13,17 +13,16 @@ extension WeightGradient {
     _ column: Int, _ sums: UnsafeMutablePointer<Float>, joins: Int
   ) {
     let outputs = plan.geometry.outputChannels
-    let perShard = samplesPerShard * plan.forward.pixelCount
+    let pixels = pixels(group)
+    let perShard = samplesPerShard * pixels.pixelCount
     let columns = (min(columns * 32, outputs - column) + 31) / 32
     let start = shard * perShard
     var first = start
     let end = first + perShard
     while first < end {
-      let block = PixelBlock(first: first, count: min(2 * blockPixels, end - first), rows: rows)
-      let source = gradientOutput + first * outputs + column
-      for index in 0..<columns {
-        stagePairs(source + index * 32, min(32, outputs - column - index * 32), block.count, index)
-      }
+      let block = block(
+        pixels, first..<min(first + 2 * blockPixels, end), gradientOutput, elementBytes: 2)
+      for index in 0..<columns { stagePairs(block, column + index * 32, index) }
       let tileSums = TileSums(startFromZero: first == start, joins: first + block.count == end ? joins : 0)
       var tap = -1
       for index in 0..<count {
@@ -48,18 +47,19 @@ extension WeightGradient {
 
   /// Pairs the block's pixels in 32 columns, zero past the last.
   @inline(__always)
-  private func stagePairs(_ source: UnsafePointer<Int16>, _ width: Int, _ count: Int, _ index: Int) {
-    let outputs = plan.geometry.outputChannels
+  private func stagePairs(_ block: PixelBlock, _ column: Int, _ index: Int) {
+    let width = min(32, plan.geometry.outputChannels - column)
     var target = words(stagedColumns + index * blockPixels * 32)
-    var (low, pixel) = (source, 0)
-    while pixel < count {
-      let isPair = pixel + 1 < count
-      storeWords(temper_pair_int16(load(low, width), load(low + outputs, isPair ? width : 0)), target)
+    var pixel = 0
+    while pixel < block.count {
+      let isPair = pixel + 1 < block.count
+      let low = block.gradients[pixel].assumingMemoryBound(to: Int16.self) + column
+      let high = isPair ? block.gradients[pixel + 1].assumingMemoryBound(to: Int16.self) + column : low
+      storeWords(temper_pair_int16(load(low, width), load(high, isPair ? width : 0)), target)
       if width > 16 {
         storeWords(
-          temper_pair_int16(load(low + 16, width - 16), load(low + 16 + outputs, isPair ? width - 16 : 0)), target + 16)
+          temper_pair_int16(load(low + 16, width - 16), load(high + 16, isPair ? width - 16 : 0)), target + 16)
       }
-      low += 2 * outputs
       target += 32
       pixel += 2
     }

@@ -24,14 +24,6 @@ let blockPixels = 128
 /// Of int16, words from one pair of pixels to the next.
 let stagedStride = 2 * tileRows
 
-/// The pixels of one block.
-struct PixelBlock {
-  let first: Int
-  let count: Int
-  /// [256] pointers to the rows of x.
-  let rows: UnsafeMutablePointer<UnsafeRawPointer>
-}
-
 /// dy, and with it what x is.
 enum OutputGradient {
   /// Both are floats.
@@ -54,6 +46,7 @@ struct WeightGradient {
   let columns: Int
   /// [7][groupFloats] floats, one entry per level of the tree.
   let stack: UnsafeMutablePointer<Float>
+  /// [2][256] pointers: rows of x, rows of dy.
   let rows: UnsafeMutablePointer<UnsafeRawPointer>
   /// [128][16] floats: the rows of two tiles.
   let stagedRows: UnsafeMutablePointer<Float>
@@ -106,7 +99,7 @@ private func withWeightGradient(
   // Of scalars: an inline array of vectors is made by a function that levels would share.
   var stack = InlineArray<114704, Float>(repeating: 0)
   var staging = InlineArray<18448, Float>(repeating: 0)
-  var pointers = InlineArray<256, Int>(repeating: 0)
+  var pointers = InlineArray<512, Int>(repeating: 0)
   withUnsafeMutableBytes(of: &stack) { stack in
     withUnsafeMutableBytes(of: &staging) { staging in
       withUnsafeMutableBytes(of: &pointers) { pointers in
@@ -133,11 +126,13 @@ extension WeightGradient {
     let width = columns * 32
     let columnGroups = (plan.geometry.outputChannels + width - 1) / width
     let range = share(columnGroups * rowGroups, part: part, of: parts)
+    let tapGroups = plan.geometry.inputChannels / tileRows
     var tile = range.lowerBound
     while tile < range.upperBound {
       let (columnGroup, group) = (tile / rowGroups, tile % rowGroups)
-      // The run to the end of the columns, in groups of about equal size.
-      let run = min(rowGroups - group, range.upperBound - tile)
+      // The run to the end of the columns, or of the tap where each has pixels of its own, in groups of about equal size.
+      let runEnd = plan.tapPixels == nil ? rowGroups : (group / tapGroups + 1) * tapGroups
+      let run = min(runEnd - group, range.upperBound - tile)
       let groups = (run * columns + groupTiles - 1) / groupTiles
       let count = (run + groups - 1) / groups
       for index in 0..<pieces.count {
@@ -180,72 +175,17 @@ extension WeightGradient {
   private func sumShard(
     _ shard: Int, _ group: Int, _ count: Int, _ column: Int, _ sums: UnsafeMutablePointer<Float>, joins: Int
   ) {
+    guard pixels(group).pixelCount > 0 else { return clear(count, sums, joins: joins) }
     switch gradient {
     case .float(let values): sumFloats(values, shard, group, count, column, sums, joins: joins)
     case .int16(let values, let scales): sumIntegers(values, scales, shard, group, count, column, sums, joins: joins)
     }
   }
 
-  /// Stages the rows of one or two tiles from row group `group`: `copy` takes 8 channels of the tap that `rows` points to
-  /// for each of `tiles` tiles from tile `index` on, `copySingle` tile `index` when its rows (t, c) are of several taps.
-  ///
-  /// - Parameter tap: what `rows` points to, or -1.
-  @inline(__always)
-  func stage(
-    _ block: PixelBlock, _ group: Int, _ tiles: Int, _ tap: inout Int,
-    copy: (_ channel: Int, _ tiles: Int, _ index: Int) -> Void, copySingle: (_ firstRow: Int, _ index: Int) -> Void
-  ) {
-    let channels = plan.geometry.inputChannels
-    guard aligned else {
-      for index in 0..<tiles { copySingle((group + index) * tileRows, index) }
-      return
-    }
-    for index in 0..<tiles {
-      let row = (group + index) * tileRows
-      let rowTap = row / channels
-      let channel = row - rowTap * channels
-      if rowTap != tap {
-        gather(block, tap: rowTap)
-        tap = rowTap
-      }
-      if index == 0 && tiles == 2 && channel + stagedStride <= channels {
-        copy(channel, 2, 0)
-        break
-      }
-      copy(channel, 1, index)
-    }
-  }
-
-  /// Visits 8 consecutive (t, c), pointing `rows` to the tap of each; `channel` is nil past the last.
-  @inline(__always)
-  func visitRows(_ block: PixelBlock, _ firstRow: Int, _ copy: (_ lane: Int, _ channel: Int?) -> Void) {
-    let channels = plan.geometry.inputChannels
-    var tap = -1
-    for lane in 0..<tileRows {
-      let row = firstRow + lane
-      guard row < rowCount else {
-        copy(lane, nil)
-        continue
-      }
-      let rowTap = row / channels
-      if rowTap != tap {
-        gather(block, tap: rowTap)
-        tap = rowTap
-      }
-      copy(lane, row - rowTap * channels)
-    }
-  }
-
-  /// Pointers to what each pixel of the block reads at a tap.
-  @inline(__always)
-  func gather(_ block: PixelBlock, tap: Int) {
-    var pixel = 0
-    while pixel < block.count {
-      source.gather(
-        plan.forward, firstTap: tap, tapCount: 1, first: block.first + pixel, total: block.first + block.count,
-        into: block.rows + pixel)
-      pixel += tileRows
-    }
+  /// The sums of no pixels: zero, and so is a node of zeros.
+  private func clear(_ count: Int, _ sums: UnsafeMutablePointer<Float>, joins: Int) {
+    let node = sums - joins * groupFloats
+    forVectors(0..<count * columns * tileRows * 32) { i, _ in store(.zero, node + i) }
   }
 
   /// Writes finished tiles into panels of 16 columns.

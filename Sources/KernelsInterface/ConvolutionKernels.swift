@@ -93,8 +93,8 @@ public protocol ConvolutionKernels {
     packed: UnsafePointer<Int16>, scales: UnsafePointer<Float>, gradientInput: UnsafeMutablePointer<Float>,
     accumulate: Bool, part: Int, of parts: Int)
 
-  /// `convolveWeightGradient` of an int8 input and int16 gradients: exact int32 sums over blocks of 256 pixels of a shard,
-  /// each times scales[shard, k], added as floats in ascending order, fused.
+  /// `convolveWeightGradient` of an int8 input and int16 gradients: exact int32 sums over blocks of 256 pixels of a shard
+  /// (of the pixels that a tap reads, where `ConvolutionPlan` leaves out padding), each times scales[shard, k], added as floats in ascending order, fused.
   ///
   /// - Parameters:
   ///   - input: [shards * samplesPerShard, inputHeight, inputWidth, C].

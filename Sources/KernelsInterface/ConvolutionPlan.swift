@@ -46,11 +46,15 @@ public final class ConvolutionPlan: @unchecked Sendable {
   /// Bytes that `packInt8Weights` may write (instruction sets differ; this is the largest).
   public let packedInt8ByteCount: Int
 
-  /// Output pixels reading the input.
-  package let forward: PixelClass
-  /// Input pixels reading the output's gradient, one class per phase of the stride.
-  package let inputGradient: UnsafePointer<PixelClass>
-  package let inputGradientCount: Int
+  /// All output pixels reading the input with all taps.
+  package let pixels: PixelClass
+  /// The same in classes that leave out the taps that read padding.
+  package let forward: UnsafeBufferPointer<PixelClass>
+  /// The output pixels of each tap that do not read padding with it, for weight gradients; nil where leaving out padding does not
+  /// pay.
+  package let tapPixels: UnsafeBufferPointer<PixelClass>?
+  /// Input pixels reading the output's gradient, in classes by phase of the stride and taps that do not read padding.
+  package let inputGradient: UnsafeBufferPointer<PixelClass>
   /// Tiles of the forward product and the weight gradient, and of the input gradient; nil where pixels are computed one by one.
   package let forwardTiles: UnsafePointer<WinogradTable>?
   package let inputGradientTiles: UnsafePointer<WinogradTable>?
@@ -72,15 +76,15 @@ public final class ConvolutionPlan: @unchecked Sendable {
     scratchCount = usesTiles ? Self.winogradScratch(channels: max(c, k)) : 0
     packedInt8ByteCount = (k + panel - 1) / panel * taps * ((c + 3) / 4) * 2 * 4 * panel
     var owned: [UnsafeMutableRawPointer] = []
-    forward = PixelClass(ConvolutionPlan.forwardRows(geometry), owned: &owned)
-    let rows = ConvolutionPlan.inputGradientRows(geometry)
-    let classes = UnsafeMutablePointer<PixelClass>.allocate(capacity: rows.count)
-    for (index, row) in rows.enumerated() {
-      (classes + index).initialize(to: PixelClass(row, owned: &owned))
-    }
-    owned.append(UnsafeMutableRawPointer(classes))
-    inputGradient = UnsafePointer(classes)
-    inputGradientCount = rows.count
+    let rows = ConvolutionPlan.forwardRows(geometry)
+    pixels = PixelClass(rows, owned: &owned)
+    // The int8 product takes all taps of fewer than 4 channels as one run.
+    forward = PixelClass.make(c < 4 ? [rows] : rows.withoutPadding(), owned: &owned)
+    // A group of tiles has the pixels of one tap, if that has channels enough.
+    let leavesOutPadding = rows.hasPadding && c >= 128 && c % 8 == 0
+    tapPixels = leavesOutPadding ? PixelClass.make((0..<taps).map(rows.pixels), owned: &owned) : nil
+    inputGradient = PixelClass.make(
+      ConvolutionPlan.inputGradientRows(geometry).flatMap { $0.withoutPadding() }, owned: &owned)
     let g = geometry
     let input = ImageShape(height: g.inputHeight, width: g.inputWidth, channels: c)
     let output = ImageShape(height: g.outputHeight, width: g.outputWidth, channels: k)
@@ -113,9 +117,44 @@ struct PixelClassRows {
   var coversImage = false
   /// Offsets, [tap][pixel].
   var sources: [[Int32]] = []
+
+  /// Whether a sixteenth of what is read or more is padding, so that it pays to leave it out.
+  var hasPadding: Bool {
+    let padding = sources.reduce(0) { $0 + $1.count { $0 < 0 } }
+    return padding > 0 && padding * 16 >= taps.count * targets.count
+  }
+
+  /// The pixels that do not read padding with a tap.
+  func pixels(ofTap tap: Int) -> PixelClassRows {
+    let pixels = targets.indices.filter { sources[tap][$0] >= 0 }
+    return PixelClassRows(
+      taps: [taps[tap]], targets: pixels.map { targets[$0] }, sources: [pixels.map { sources[tap][$0] }])
+  }
+
+  /// A class for each set of taps that do not read padding, if it pays.
+  func withoutPadding() -> [PixelClassRows] {
+    guard hasPadding else { return [self] }
+    let sets = targets.indices.map { pixel in taps.indices.filter { sources[$0][pixel] >= 0 } }
+    return Dictionary(grouping: targets.indices) { sets[$0] }.sorted { $0.value[0] < $1.value[0] }
+      .map { set, pixels in
+        PixelClassRows(
+          taps: set.map { taps[$0] }, targets: pixels.map { targets[$0] },
+          sources: set.map { tap in pixels.map { sources[tap][$0] } })
+      }
+  }
 }
 
 extension PixelClass {
+  /// Makes the tables of several classes, in memory that joins `owned`.
+  static func make(
+    _ rows: [PixelClassRows], owned: inout [UnsafeMutableRawPointer]
+  ) -> UnsafeBufferPointer<PixelClass> {
+    let classes = UnsafeMutableBufferPointer<PixelClass>.allocate(capacity: rows.count)
+    for (index, row) in rows.enumerated() { classes.initializeElement(at: index, to: PixelClass(row, owned: &owned)) }
+    if let start = classes.baseAddress { owned.append(UnsafeMutableRawPointer(start)) }
+    return UnsafeBufferPointer(classes)
+  }
+
   /// Makes the tables, in memory that joins `owned`.
   init(_ rows: PixelClassRows, owned: inout [UnsafeMutableRawPointer]) {
     let spare = 16
