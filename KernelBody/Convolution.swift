@@ -57,7 +57,9 @@ extension Body {
     for index in 0..<plan.forward.count {
       multiply(
         plan.forward[index], taps: g.taps, samples: samples, source: input, sourceChannels: g.inputChannels,
-        sourceCount: g.inputCount, zeros: plan.zeros, packed: packed, bias: bias, target: output,
+        sourceCount: g.inputCount, zeros: plan.zeros,
+        weights: PanelSource(packed: packed, isTurned: false, allTaps: plan.pixels.taps, turned: scratch), bias: bias,
+        target: output,
         targetChannels: g.outputChannels, targetCount: g.outputCount, accumulate: false, part: part, of: parts)
     }
   }
@@ -77,11 +79,41 @@ extension Body {
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
     for index in 0..<plan.inputGradient.count {
+      let pixels = plan.inputGradient[index]
       multiply(
-        plan.inputGradient[index], taps: g.taps, samples: samples, source: gradientOutput,
-        sourceChannels: g.outputChannels, sourceCount: g.outputCount, zeros: plan.zeros, packed: packed, bias: nil,
-        target: gradientInput, targetChannels: g.inputChannels, targetCount: g.inputCount, accumulate: accumulate,
-        part: part, of: parts)
+        pixels, taps: g.taps, samples: samples, source: gradientOutput, sourceChannels: g.outputChannels,
+        sourceCount: g.outputCount, zeros: plan.zeros,
+        weights: PanelSource(
+          packed: packed, isTurned: plan.sharesPackedWeights, allTaps: plan.pixels.taps, turned: scratch),
+        bias: nil, target: gradientInput, targetChannels: g.inputChannels, targetCount: g.inputCount,
+        accumulate: accumulate, part: part, of: parts)
+    }
+  }
+}
+
+/// Where the panels of a product come from.
+private struct PanelSource {
+  /// [target channels/16][T][source channels][16]; if turned, [source channels/16][T][target channels][16].
+  let packed: UnsafePointer<Float>
+  /// Whether panels must be turned, into the second-level cache when their turn comes: an input gradient from the weights of the
+  /// forward product.
+  let isTurned: Bool
+  /// 0..<T.
+  let allTaps: UnsafePointer<Int32>
+  /// Room for two panels with the taps of one class.
+  let turned: UnsafeMutablePointer<Float>
+
+  /// Writes target channels [panel * 16, panel * 16 + 16) of the class's taps: [tapCount][source channels][16].
+  @inline(__always)
+  func turn(
+    _ panel: Int, _ pixels: PixelClass, taps: Int, sourceChannels: Int, targetChannels: Int,
+    into target: UnsafeMutablePointer<Float>
+  ) {
+    for index in 0..<pixels.tapCount {
+      for source in 0..<sourceChannels / 16 {
+        let block = (source * taps + Int(pixels.taps[index])) * targetChannels + panel * 16
+        temper_transpose(packed + block * 16, 16, target + (index * sourceChannels + source * 16) * 16)
+      }
     }
   }
 }
@@ -89,21 +121,32 @@ extension Body {
 /// The product behind both: target pixel = sum over its taps and source channels.
 private func multiply(
   _ pixels: PixelClass, taps: Int, samples: Int, source: UnsafePointer<Float>, sourceChannels: Int, sourceCount: Int,
-  zeros: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+  zeros: UnsafePointer<Float>, weights: PanelSource, bias: UnsafePointer<Float>?,
   target: UnsafeMutablePointer<Float>, targetChannels: Int, targetCount: Int, accumulate: Bool, part: Int,
   of parts: Int
 ) {
   let rowSource = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: zeros)
+  let isTurned = weights.isTurned
   let kernel = MicroKernel(
-    taps: pixels.taps, tapCount: pixels.tapCount, depth: sourceChannels, panelStride: taps * sourceChannels * 16)
+    taps: isTurned ? weights.allTaps : pixels.taps, tapCount: pixels.tapCount, depth: sourceChannels,
+    panelStride: (isTurned ? pixels.tapCount : taps) * sourceChannels * 16)
   let writer = TileWriter(
     pixels: pixels, samples: samples, bias: bias, target: target, channels: targetChannels, accumulate: accumulate)
   let shares = TileShares(pixels: writer.total, channels: targetChannels, part: part, of: parts)
   withScratch { pointers, tile in
     shares.visitBlocks(
-      of: rowSource, pixels, total: writer.total, sampleCount: targetCount, channels: targetChannels, pointers: pointers
+      of: rowSource, pixels, total: writer.total, sampleCount: targetCount, channels: targetChannels,
+      pointers: pointers,
+      beginPanels: { panel, panels in
+        guard isTurned else { return }
+        for index in 0..<panels {
+          weights.turn(
+            panel + index, pixels, taps: taps, sourceChannels: sourceChannels, targetChannels: targetChannels,
+            into: weights.turned + index * kernel.panelStride)
+        }
+      }
     ) { pixelTile, panel, panels in
-      let weights = packed + panel * kernel.panelStride
+      let weights = isTurned ? UnsafePointer(weights.turned) : weights.packed + panel * kernel.panelStride
       let direct = writer.directTarget(firstPixel: pixelTile.firstPixel, panel: panel, panels: panels)
       let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
       if panels == 2 {

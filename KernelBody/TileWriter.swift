@@ -36,7 +36,7 @@ struct PixelTile {
 
 extension TileShares {
   /// Visits the tiles in blocks of at most `limit`: points `pointers` (of `withScratch`) to the rows of each tile of a block
-  /// and lets `prepare` look at them, then calls `multiply` for every tile of every panel, or pair of panels.
+  /// and lets `prepare` look at them, then calls `beginPanels` for every panel, or pair of panels, and `multiply` for every tile of it.
   ///
   /// A block keeps its row pointers (16 KB) and source pixels in cache while all weights pass over them; inside a block a
   /// panel pair stays in the second-level cache for all tiles. The target has `channels` per pixel and `sampleCount` floats per
@@ -46,6 +46,7 @@ extension TileShares {
     of source: RowSource, _ pixels: PixelClass, total: Int, sampleCount: Int, channels: Int,
     pointers: UnsafeMutablePointer<UnsafeRawPointer>, limit: Int = 64,
     prepare: (_ rows: UnsafeMutablePointer<UnsafeRawPointer>, _ slot: Int) -> Void = { _, _ in },
+    beginPanels: (_ panel: Int, _ panels: Int) -> Void = { _, _ in },
     multiply: (_ tile: PixelTile, _ panel: Int, _ panels: Int) -> Void
   ) {
     let pointersPerTile = max(pixels.tapCount, 1) * tileRows
@@ -65,6 +66,7 @@ extension TileShares {
       var panel = panels.lowerBound
       while panel < panels.upperBound {
         let width = min(2, panels.upperBound - panel)
+        beginPanels(panel, width)
         for tile in first..<end {
           let slot = tile - first
           multiply(

@@ -72,8 +72,10 @@ public final class ConvolutionPlan: @unchecked Sendable {
     let usesTiles = Self.prefersWinograd(geometry)
     packedWeightCount = (k + panel - 1) / panel * panel * taps * c
     packedInputGradientWeightCount = (c + panel - 1) / panel * panel * taps * k
-    sharesPackedWeights = usesTiles
-    scratchCount = usesTiles ? Self.winogradScratch(channels: max(c, k)) : 0
+    sharesPackedWeights = c % panel == 0 && k % panel == 0
+    // Without tiles two panels are turned for the input gradient.
+    let turned = sharesPackedWeights ? 2 * taps * k * panel : 0
+    scratchCount = usesTiles ? Self.winogradScratch(channels: max(c, k)) : turned
     packedInt8ByteCount = (k + panel - 1) / panel * taps * ((c + 3) / 4) * 2 * 4 * panel
     var owned: [UnsafeMutableRawPointer] = []
     let rows = ConvolutionPlan.forwardRows(geometry)
