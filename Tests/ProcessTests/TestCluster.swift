@@ -111,11 +111,10 @@ final class TestCluster {
     // A test run that is killed leaves nothing behind.
     process.arguments = prefix + arguments + (program == "temper" ? [] : ["--exit-with-parent"])
     let path = directory.appendingPathComponent("\(log).log").path
-    if !FileManager.default.fileExists(atPath: path) { try Data().write(to: URL(fileURLWithPath: path)) }
-    guard let file = FileHandle(forWritingAtPath: path) else {
-      throw ClusterFailure(description: "cannot write \(path)")
-    }
-    try file.seekToEnd()
+    // Programs that share a log write at its end, wherever another one has moved it.
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw ClusterFailure(description: "cannot write \(path)") }
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     process.standardOutput = file
     process.standardError = file
     process.standardInput = FileHandle.nullDevice
