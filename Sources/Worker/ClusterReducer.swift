@@ -56,11 +56,11 @@ public final class ClusterReducer: Reducer {
   /// Says that the own maxima are final.
   public func submitMaxima() { allReduce.submitMaxima() }
 
-  /// Blocks until everything submitted is reduced.
-  public func wait() throws {
+  /// Blocks until everything submitted is reduced; says whether the gradient is finite.
+  public func wait() throws -> Bool {
     let start = ContinuousClock.now
     defer { waited += .now - start }
-    try allReduce.wait()
+    return try allReduce.wait()
   }
 
   /// Collects one block of every member, in rank order.

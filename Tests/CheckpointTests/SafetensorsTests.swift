@@ -41,7 +41,8 @@ struct SafetensorsTests {
     #expect(try Safetensors.encode(try tensors().reversed(), metadata: Self.metadata) == golden())
   }
 
-  static let python = ["/opt/temper-venv/bin/python", ".venv/bin/python"].first {
+  /// Of the virtual environment that `make parity` makes.
+  static let python = [".venv/bin/python"].first {
     FileManager.default.isExecutableFile(atPath: $0)
   }
 

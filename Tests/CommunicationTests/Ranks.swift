@@ -128,6 +128,22 @@ enum Reference {
   }
 }
 
+extension HalfFormat {
+  /// Conversion one by one.
+  static let plain = HalfFormat(
+    encode: { source, count, scale, target in
+      for index in 0..<count {
+        target.storeBytes(of: Float16(source[index] * scale).bitPattern, toByteOffset: index * 2, as: UInt16.self)
+      }
+    },
+    decode: { source, count, scale, target in
+      for index in 0..<count {
+        let bits = source.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)
+        target[index] = Float(Float16(bitPattern: bits)) / scale
+      }
+    })
+}
+
 /// The buffers of one rank, filled from the reference.
 final class Buffers {
   let pieces: [UnsafeMutablePointer<Float>]

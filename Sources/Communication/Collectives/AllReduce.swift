@@ -19,6 +19,8 @@ public final class AllReduce {
   private var isBegun = false
   private var submitted: [Bool]
   private var maximaSubmitted = true
+  /// What `local` found.
+  private var gradientIsFinite = true
   private var buffers: ReduceBuffers?
 
   /// Prepares the all-reduce of the mesh's generation; allocates everything that steps need.
@@ -80,6 +82,7 @@ public final class AllReduce {
     isBegun = true
     for bucket in submitted.indices { submitted[bucket] = !sums }
     maximaSubmitted = layout.maximumCount == 0
+    gradientIsFinite = true
     self.buffers = buffers
     guard local == nil else { return }
     operation.prepare(buffers, sums: sums)
@@ -93,9 +96,10 @@ public final class AllReduce {
     submitted[bucket] = true
     if let local, let buffers {
       let range = layout.buckets[bucket]
-      local.sum(count: range.count, into: buffers.result + range.lowerBound) {
+      let isFinite = local.sum(count: range.count, into: buffers.result + range.lowerBound) {
         UnsafeRawPointer(buffers.pieces[$0] + range.lowerBound)
       }
+      if !isFinite && layout.holdsGradients(bucket: bucket) { gradientIsFinite = false }
     } else {
       mesh.command(.submit(operation, bucket: bucket))
     }
@@ -115,14 +119,18 @@ public final class AllReduce {
 
   /// Waits until sums and maxima stand on this rank.
   ///
+  /// - Returns: whether all sums in buckets of gradients (`ReductionLayout.gradientCount`) are finite; the same on all ranks.
   /// - Throws: `peerLost`, `generationEnded`, `protocolViolation`, `closed`: the generation is over and `result` undefined.
-  public func wait() throws {
+  @discardableResult
+  public func wait() throws -> Bool {
     precondition(isBegun, "wait without begin")
     isBegun = false
     buffers = nil
     if let failure = mesh.failure, local != nil { throw failure }
     let isWhole = maximaSubmitted && !submitted.contains(false)
     precondition(isWhole || mesh.failure != nil, "wait before every bucket and the maxima were submitted")
-    if local == nil { _ = try operation.gate.wait() }
+    guard local == nil else { return gradientIsFinite }
+    _ = try operation.gate.wait()
+    return operation.gradientIsFinite
   }
 }

@@ -51,6 +51,8 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
   private var areMaximaSubmitted = false
   private var granulesLeft = 0
   private var maximaLeft = 0
+  /// Whether every gradient of the result, as far as it stands, is finite.
+  private(set) var gradientIsFinite = true
 
   init(
     membership: MeshMembership, layout: ReductionLayout, ranges: [Range<Int>], shardCount: Int, half: HalfFormat?
@@ -86,7 +88,7 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
 
   /// How a bucket travels in this step, nil as floats.
   private func halfFormat(_ bucket: Int, _ buffers: ReduceBuffers) -> HalfFormat? {
-    buffers.halfScale != 0 && layout.buckets[bucket].upperBound <= layout.gradientCount ? half : nil
+    buffers.halfScale != 0 && layout.holdsGradients(bucket: bucket) ? half : nil
   }
 
   private func elementByteCount(_ bucket: Int) -> Int {
@@ -116,6 +118,7 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     maximaLeft = areMaximaSubmitted ? 0 : others
     for bucket in isSubmitted.indices { isSubmitted[bucket] = !hasSums }
     granulesLeft = hasSums ? granules.count : 0
+    gradientIsFinite = true
     let foreign = holders.count - ownPieces.count
     for index in granules.indices { granules[index].missing = granules[index].owner == membership.rank ? foreign : 1 }
   }
@@ -194,14 +197,18 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
       return (start, true)
     }
     var payload = UnsafeRawBufferPointer(start: target, count: range.count * 4)
+    let isFinite: Bool
     if let halves = halfFormat(bucket, buffers) {
-      sum.sumHalves(count: range.count, into: target, scale: buffers.halfScale, format: halves) { operand($0) }
+      isFinite = sum.sumHalves(count: range.count, into: target, scale: buffers.halfScale, format: halves) {
+        operand($0)
+      }
       let result = outgoing(ownPieces.count, from: range.lowerBound)
       halves.encode(target, range.count, buffers.halfScale, result)
       payload = UnsafeRawBufferPointer(start: result, count: range.count * 2)
     } else {
-      sum.sum(count: range.count, into: target) { operand($0).start }
+      isFinite = sum.sum(count: range.count, into: target) { operand($0).start }
     }
+    note(isFinite, bucket: bucket)
     for piece in 0..<holders.count {
       guard let frame = held[base + piece] else { continue }
       defer { engine.transport.release(frame) }
@@ -215,6 +222,10 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     for distance in 1..<membership.worldSize {
       try engine.send(header, payload: payload, to: (membership.rank + distance) % membership.worldSize)
     }
+  }
+
+  private func note(_ isFinite: Bool, bucket: Int) {
+    if !isFinite && layout.holdsGradients(bucket: bucket) { gradientIsFinite = false }
   }
 
   /// Refuses what was made of memory that its owner took back meanwhile.
@@ -315,11 +326,14 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     else { throw engine.violation(frame, "a result of bucket \(frame.header.bucket) that has no place here") }
     granules[index].missing = 0
     granulesLeft -= 1
-    let target = buffers.result + granules[index].range.lowerBound
-    if let halves = halfFormat(Int(frame.header.bucket), buffers) {
-      halves.decode(source, granules[index].range.count, buffers.halfScale, target)
+    let range = granules[index].range
+    let target = buffers.result + range.lowerBound
+    let bucket = Int(frame.header.bucket)
+    if let halves = halfFormat(bucket, buffers) {
+      halves.decode(source, range.count, buffers.halfScale, target)
+      note(FiniteCheck.isFinite(target, count: range.count), bucket: bucket)
     } else {
-      UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: frame.payload.count)
+      note(FiniteCheck.copy(source, to: target, count: range.count), bucket: bucket)
     }
     try check(frame, on: engine)
   }

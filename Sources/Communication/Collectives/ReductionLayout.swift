@@ -11,7 +11,7 @@ public struct ReductionLayout: Sendable, Hashable {
   public let buckets: [Range<Int>]
   /// Floats in the vector of which the maximum over ranks is taken; at most `maximumLimit`.
   public let maximumCount: Int
-  /// The first floats of the sum vector, which may travel as halves; a bucket does when it lies in them.
+  /// The first floats of the sum vector, which must be finite and may travel as halves; see `holdsGradients`.
   public let gradientCount: Int
 
   /// The most maxima in a step: they travel in one frame.
@@ -39,6 +39,9 @@ public struct ReductionLayout: Sendable, Hashable {
     self.maximumCount = maximumCount
     self.gradientCount = gradientCount
   }
+
+  /// Whether all of a bucket is gradients.
+  func holdsGradients(bucket: Int) -> Bool { buckets[bucket].upperBound <= gradientCount }
 
   /// Joins consecutive segments (a parameter each, say) into buckets of at least `byteCount` bytes, keeping their order.
   ///

@@ -3,7 +3,7 @@
 /// The finishing additions of one assignment, with the scratch memory they need; used by one thread.
 final class TreeSum {
   /// Floats per block: with up to 64 intermediate sums a typical assignment stays within 32 KiB.
-  private static let block = 1_024
+  private static let block = FiniteCheck.block
 
   let operandCount: Int
   private let additions: [ShardTree.Addition]
@@ -27,15 +27,15 @@ final class TreeSum {
   /// target[i] = the tree over operand(0)[i], operand(1)[i], ...; FP32, one rounding per node.
   ///
   /// Operands need no alignment. The target may be one of them, but must not overlap any otherwise.
-  func sum(count: Int, into target: UnsafeMutablePointer<Float>, operand: (Int) -> UnsafeRawPointer) {
+  /// - Returns: whether all sums are finite.
+  func sum(count: Int, into target: UnsafeMutablePointer<Float>, operand: (Int) -> UnsafeRawPointer) -> Bool {
     if additions.isEmpty {
       let only = operand(0)
-      if only != UnsafeRawPointer(target) {
-        UnsafeMutableRawPointer(target).copyMemory(from: only, byteCount: count * 4)
-      }
-      return
+      return only == UnsafeRawPointer(target)
+        ? FiniteCheck.isFinite(only, count: count) : FiniteCheck.copy(only, to: target, count: count)
     }
     for index in 0..<operandCount { sources[index] = operand(index) }
+    var areFinite = true
     var start = 0
     while start < count {
       let length = min(Self.block, count - start)
@@ -44,8 +44,10 @@ final class TreeSum {
         Self.add(source(addition.left, start), source(addition.right, start), into: output, count: length)
         sources[operandCount + index] = UnsafeRawPointer(output)
       }
+      areFinite = FiniteCheck.isFinite(target + start, count: length) && areFinite
       start += length
     }
+    return areFinite
   }
 
   /// As `sum`, with every node rounded to a half; operands that are halves are converted block by block.
@@ -54,8 +56,9 @@ final class TreeSum {
   func sumHalves(
     count: Int, into target: UnsafeMutablePointer<Float>, scale: Float, format: HalfFormat,
     operand: (Int) -> (start: UnsafeRawPointer, isHalf: Bool)
-  ) {
+  ) -> Bool {
     let halves = halfScratch()
+    var areFinite = true
     var start = 0
     while start < count {
       let length = min(Self.block, count - start)
@@ -80,10 +83,11 @@ final class TreeSum {
         sources[operandCount + index] = UnsafeRawPointer(output)
       }
       if let result = sources[operandCount + additions.count - 1] {
-        UnsafeMutableRawPointer(target + start).copyMemory(from: result, byteCount: length * 4)
+        areFinite = FiniteCheck.copy(result, to: target + start, count: length) && areFinite
       }
       start += length
     }
+    return areFinite
   }
 
   /// Made when the first step with halves is summed: [operands][block] floats, then a block of halves.

@@ -1,10 +1,13 @@
 // The reducer of a job with one member: it holds all shards, so its single piece is the whole tree.
 
+import Kernels
+
 /// Reduces over one member: the partial sum of its one piece is the result.
 public final class LocalReducer: Reducer {
   private let plan: ReductionPlan
   private var piece: UnsafeMutablePointer<Float>?
   private var result: UnsafeMutablePointer<Float>?
+  private var gradientIsFinite = true
 
   /// Makes a reducer for vectors of `plan`'s layout.
   public init(plan: ReductionPlan) {
@@ -19,23 +22,27 @@ public final class LocalReducer: Reducer {
     precondition(pieces.count == 1, "a single member holds one piece, the whole tree; got \(pieces.count)")
     piece = pieces[0]
     self.result = result
+    gradientIsFinite = true
   }
 
-  /// The bucket is the result, copied unless it lies there already.
+  /// The bucket is the result, copied unless it lies there already; gradients are checked while they are in a cache.
   public func submit(bucket: Int) {
     guard let piece, let result else { preconditionFailure("submit(bucket: \(bucket)) outside a step") }
-    guard piece != result else { return }
     let range = plan.buckets[bucket]
-    (result + range.lowerBound).update(from: piece + range.lowerBound, count: range.count)
+    if piece != result { (result + range.lowerBound).update(from: piece + range.lowerBound, count: range.count) }
+    guard plan.parameterRange.contains(range.lowerBound) else { return }
+    let isFinite = kernels.allFinite(result + range.lowerBound, count: range.count, part: 0, of: 1)
+    gradientIsFinite = gradientIsFinite && isFinite
   }
 
   /// Own maxima are the maxima.
   public func submitMaxima() {}
 
-  /// Closes the step.
-  public func wait() {
+  /// Closes the step; says whether the gradient is finite.
+  public func wait() -> Bool {
     piece = nil
     result = nil
+    return gradientIsFinite
   }
 
   /// The own block is all there is.

@@ -34,9 +34,10 @@ public protocol Reducer: AnyObject {
 
   /// Blocks until everything submitted is reduced.
   ///
+  /// - Returns: whether the sums in `ReductionPlan.parameterRange`, the gradient, are all finite; the same on every member.
   /// - Throws: the reducer's own error when a member is lost; `result` and `maxima` are then undefined and the
   ///   training state is as before the step.
-  func wait() throws
+  func wait() throws -> Bool
 
   /// Collects one block of bytes from every member, in rank order; used outside an open step (evaluation, calibration).
   ///

@@ -17,9 +17,7 @@ final class StateUpdate {
   private let pool: ThreadPool
   private let optimizer: Optimizer
   private let batchNormMomentum: Float
-  private let finiteParts: UnsafeMutablePointer<Bool>
   private var task: Task?
-  private var checkWork: (TaskShare) -> Void = { _ in }
   private var updateWork: (TaskShare) -> Void = { _ in }
   private var averageWork: (TaskShare) -> Void = { _ in }
 
@@ -28,30 +26,22 @@ final class StateUpdate {
     self.pool = pool
     optimizer = Optimizer(plan.spec.training.optimizer, layout: plan.layout)
     batchNormMomentum = plan.batchNormMomentum
-    finiteParts = .allocate(capacity: pool.threadCount)
-    finiteParts.initialize(repeating: true, count: pool.threadCount)
     // Made once: a closure per step would be an allocation per step.
-    checkWork = { [unowned self] in checkFinite(part: $0.part, of: $0.parts) }
     updateWork = { [unowned self] in updateWeights(part: $0.part, of: $0.parts) }
     averageWork = { [unowned self] in updateAverage(part: $0.part, of: $0.parts) }
   }
-
-  deinit { finiteParts.deallocate() }
 
   /// Applies a reduced step, or skips it when its FP16 gradient is not finite.
   ///
   /// - Throws: `TrainingError.diverged`, with the state unchanged.
   func commit(
-    _ buffers: StepBuffers, to state: TrainingState, phase: Phase, lossScale: Float
+    _ buffers: StepBuffers, gradientIsFinite isFinite: Bool, to state: TrainingState, phase: Phase, lossScale: Float
   ) throws -> StepReport {
     let learningRate = plan.schedule.learningRate(atStep: state.committedStep)
     task = Task(
       buffers: buffers, state: state,
       step: Optimizer.Step(learningRate: learningRate, update: state.updates + 1, gradientScale: 1 / lossScale))
     defer { task = nil }
-    pool.run(parts: pool.threadCount, checkWork)
-    var isFinite = true
-    for part in 0..<pool.threadCount { isFinite = isFinite && finiteParts[part] }
     var nextLossScale = state.lossScale
     if phase.precision == .fp16 {
       nextLossScale.update(
@@ -75,12 +65,6 @@ final class StateUpdate {
     state.lossScale = nextLossScale
     state.committedStep += 1
     return report(buffers, state, phase, learningRate: learningRate, lossScale: lossScale, isSkipped: !isFinite)
-  }
-
-  private func checkFinite(part: Int, of parts: Int) {
-    guard let task else { return }
-    finiteParts[part] = kernels.allFinite(
-      task.buffers.sum.pointer, count: plan.reduction.parameterRange.count, part: part, of: parts)
   }
 
   private func updateWeights(part: Int, of parts: Int) {

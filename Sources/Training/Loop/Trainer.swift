@@ -110,11 +110,11 @@ public final class Trainer {
       profile?.mark(.communication)
     }
     lastComputeTime = ContinuousClock.now - start
-    try reducer.wait()
+    let isFinite = try reducer.wait()
     profile?.mark(.communication)
 
     defer { profile?.mark(.optimizer) }
-    return try update.commit(buffers, to: state, phase: phase, lossScale: lossScale)
+    return try update.commit(buffers, gradientIsFinite: isFinite, to: state, phase: phase, lossScale: lossScale)
   }
 
   /// The executor of a phase, made on entering it; the first quantized step calibrates before.

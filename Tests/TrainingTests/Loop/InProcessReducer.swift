@@ -112,6 +112,7 @@ final class InProcessReducer: Reducer {
   private let pieces: [Range<Int>]
   private var nextBucket = 0
   private var hasMaxima = false
+  private var result: UnsafeMutablePointer<Float>?
 
   init(hub: InProcessHub, rank: Int, plan: ReductionPlan, shards: Range<Int>) {
     self.hub = hub
@@ -127,6 +128,7 @@ final class InProcessReducer: Reducer {
     precondition(halfScale == 0, "this hub sums floats")
     precondition(pieces.count == self.pieces.count)
     hub.register(rank: rank, step: step, pieces: Array(zip(self.pieces, pieces)), result: result, maxima: maxima)
+    self.result = result
     nextBucket = 0
     hasMaxima = false
   }
@@ -138,9 +140,10 @@ final class InProcessReducer: Reducer {
 
   func submitMaxima() { hasMaxima = true }
 
-  func wait() throws {
+  func wait() throws -> Bool {
     precondition(nextBucket == plan.buckets.count && hasMaxima, "only \(nextBucket) buckets were submitted")
     try hub.reduce()
+    return UnsafeBufferPointer(start: result, count: plan.parameterRange.count).allSatisfy(\.isFinite)
   }
 
   func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) -> [UInt8] {
