@@ -29,10 +29,10 @@ final class Ranks: Sendable {
   }
 
   /// Over ZeroMQ on this machine, by ipc or by tcp on loopback.
-  static func overZeroMQ(_ count: Int, ipc: Bool, sharesMemory: Bool = true) throws -> Ranks {
-    try Ranks(count) { _, onPeerLost in
+  static func overZeroMQ(_ count: Int, ipc: Bool, sharesMemory: (Int) -> Bool = { _ in true }) throws -> Ranks {
+    try Ranks(count) { rank, onPeerLost in
       try PeerMesh(
-        PeerMesh.Configuration(ipcDirectory: ipc ? NSTemporaryDirectory() : nil, sharesMemory: sharesMemory),
+        PeerMesh.Configuration(ipcDirectory: ipc ? NSTemporaryDirectory() : nil, sharesMemory: sharesMemory(rank)),
         onPeerLost: onPeerLost)
     }
   }

@@ -3,6 +3,16 @@
 // Cost per rank: 2 steps, 2(P-1)/P of the bytes when shard ranges are aligned subtrees, more partial sums otherwise.
 // Why not a ring: its order of additions depends on P. The sending and summing are in ReduceOperation.swift, on the mesh thread.
 
+/// The caller's buffers of one step; see `AllReduce.begin`.
+struct ReduceBuffers: @unchecked Sendable {  // lent to the mesh thread from begin until the gate opens
+  var step: UInt64
+  var pieces: [UnsafeMutablePointer<Float>]
+  var result: UnsafeMutablePointer<Float>
+  var maxima: UnsafeMutablePointer<Float>
+  /// 0 for floats, else the scale of gradients that travel as halves.
+  var halfScale: Float = 0
+}
+
 /// Sums and maxima over all shards of a global batch, with the same bits for any assignment of shards to ranks.
 ///
 /// One per generation. Per step, on one thread of each rank: `begin`, `submit` each bucket once as it is complete, in the

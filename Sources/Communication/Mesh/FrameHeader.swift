@@ -1,5 +1,5 @@
 // The fixed binary header of every frame on the data plane. One message is [header][payload]; both little endian.
-// 72 bytes, no variable part, every field checked before use, payload at most 1 MiB so that a frame never holds up a heartbeat.
+// 72 bytes, no variable part, every field checked before use, at most 1 MiB is sent so that a frame never holds up a heartbeat.
 
 /// Who sends what, in which generation, step and collective operation, and where the payload belongs.
 struct FrameHeader: Hashable {
@@ -27,7 +27,7 @@ struct FrameHeader: Hashable {
     case memoryOffer = 10
     /// Takes the offer.
     case memoryAccepted = 11
-    /// Says that the loan of number `offset` is read and may change.
+    /// Says that loans are read and may change; the payload is their numbers, 8 bytes each.
     case loanReturned = 12
 
     /// Whether the transport deals with it alone.
@@ -36,7 +36,8 @@ struct FrameHeader: Hashable {
 
   static let byteCount = 72
   static let magic: UInt32 = 0x4D50_4D54  // "TMPM" in little endian
-  static let version: UInt16 = 1
+  static let version: UInt16 = 2
+  /// Of what is sent; a loan may be longer.
   static let maximumPayloadByteCount = 1 << 20
 
   var kind: Kind
@@ -81,7 +82,7 @@ struct FrameHeader: Hashable {
     }
     guard bytes.count == Self.byteCount, number(0, UInt32.self) == Self.magic, number(4, UInt16.self) == Self.version,
       let kind = Kind(rawValue: bytes[6]),
-      number(60, UInt32.self) <= UInt32(Self.maximumPayloadByteCount)
+      number(60, UInt32.self) <= UInt32(Self.maximumPayloadByteCount) || number(64, UInt64.self) != 0
     else { return nil }
     self.kind = kind
     rank = bytes[7]

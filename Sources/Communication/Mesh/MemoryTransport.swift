@@ -118,6 +118,8 @@ final class MemoryTransport: MeshTransport {
     }
   }
 
+  func lends(_ payload: UnsafeRawBufferPointer, to rank: Int) -> Bool { false }
+
   func send(_ header: FrameHeader, payload: UnsafeRawBufferPointer, to rank: Int) -> Bool {
     guard let number = links[rank], !member.isDead.withLock({ $0 }) else { return true }
     guard let link = network.state.withLock({ $0.links[number] }) else { return false }

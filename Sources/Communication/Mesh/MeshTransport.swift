@@ -58,6 +58,8 @@ protocol MeshTransport: AnyObject {
   func open(_ membership: MeshMembership) throws
   /// Drops all links at once, with whatever is under way on them.
   func closeLinks()
+  /// Whether a peer reads this payload where it lies, so that it may be longer than a frame.
+  func lends(_ payload: UnsafeRawBufferPointer, to rank: Int) -> Bool
   /// Gives a frame to a link without waiting; the payload must stay unchanged until the ledger is empty.
   ///
   /// Returns false when the link is broken.

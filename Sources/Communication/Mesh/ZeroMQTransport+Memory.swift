@@ -59,8 +59,12 @@ extension ZeroMQTransport {
     case .memoryAccepted:
       links[index].isReader = true
     case .loanReturned:
-      guard sharing.takeBack(header.offset, from: rank) else { return .garbage }
-      ledger.remove()
+      guard payload.count % 8 == 0 else { return .garbage }
+      for offset in stride(from: 0, to: payload.count, by: 8) {
+        let loan = UInt64(littleEndian: payload.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        guard sharing.takeBack(loan, from: rank) else { return .garbage }
+        ledger.remove()
+      }
     case .partial, .result:
       guard let place = SharedPlace(decoding: payload) else { return .garbage }
       guard let memory = sharing.borrow(place, byteCount: Int(header.payloadByteCount), from: rank) else {
@@ -74,11 +78,21 @@ extension ZeroMQTransport {
 
   func isIntact(_ frame: Frame) -> Bool { frame.header.loan == 0 || sharing.isIntact(Int(frame.header.rank)) }
 
+  /// Notes that a loan is read.
   func returnLoan(_ frame: FrameHeader) {
-    guard frame.loan != 0, isCurrent(frame), var header = header(.loanReturned),
-      let link = links.first(where: { $0.rank == Int(frame.rank) })
-    else { return }
-    header.offset = frame.loan
-    _ = send(header, payload: UnsafeRawBufferPointer(start: nil, count: 0), over: link.dealer)
+    guard frame.loan != 0, isCurrent(frame), let index = links.firstIndex(where: { $0.rank == Int(frame.rank) }) else {
+      return
+    }
+    links[index].readLoans.append(frame.loan.littleEndian)
+  }
+
+  func returnReadLoans() {
+    for index in links.indices where !links[index].readLoans.isEmpty {
+      guard var header = header(.loanReturned) else { return }
+      header.payloadByteCount = UInt32(links[index].readLoans.count * 8)
+      // Should it be lost, the link is too.
+      links[index].readLoans.withUnsafeBytes { _ = send(header, payload: $0, over: links[index].dealer) }
+      links[index].readLoans.removeAll(keepingCapacity: true)
+    }
   }
 }

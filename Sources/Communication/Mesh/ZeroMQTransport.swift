@@ -25,6 +25,8 @@ final class ZeroMQTransport: MeshTransport {
     var isReader = false
     /// Whether the peer's offer was taken and it does not know yet.
     var owesAcceptance = false
+    /// Loans of the peer that were read, to be returned in one message before this thread waits.
+    var readLoans: [UInt64] = []
     /// When to replace a socket whose handshake failed.
     var retryAt: ContinuousClock.Instant?
   }
@@ -140,6 +142,11 @@ final class ZeroMQTransport: MeshTransport {
 
   // MARK: Sending
 
+  func lends(_ payload: UnsafeRawBufferPointer, to rank: Int) -> Bool {
+    payload.count > Self.copyLimit && payload.count <= UInt32.max && links.contains { $0.rank == rank && $0.isReader }
+      && SharedSegment.place(of: payload) != nil
+  }
+
   func send(_ header: FrameHeader, payload: UnsafeRawBufferPointer, to rank: Int) -> Bool {
     guard let link = links.first(where: { $0.rank == rank }) else { return false }
     if link.isReader, header.kind == .partial || header.kind == .result, payload.count > Self.copyLimit,
@@ -191,6 +198,7 @@ final class ZeroMQTransport: MeshTransport {
   // MARK: Receiving
 
   func poll(timeout: Duration?, _ deliver: (TransportEvent) -> Void) {
+    returnReadLoans()
     pollSet.reset(wake: wake)
     for port in ports { pollSet.add(port.router) }
     for link in links {
