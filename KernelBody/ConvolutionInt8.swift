@@ -46,6 +46,14 @@ func tapBytes(_ channels: Int) -> Int {
 }
 
 extension Body {
+  package static func int8ScratchCount(_ plan: ConvolutionPlan) -> Int {
+    #if VNNI
+      0
+    #else
+      plan.int8Tiles == nil ? 0 : WinogradInt8Block(channels: plan.geometry.inputChannels).scratchCount
+    #endif
+  }
+
   package static func packInt8Weights(
     _ plan: ConvolutionPlan, weights: UnsafePointer<Int8>, into packed: UnsafeMutableRawPointer, part: Int,
     of parts: Int
@@ -71,12 +79,11 @@ extension Body {
             (target + c * 16).storeBytes(of: words, as: Integers.self)
           }
         #else
-          let words = target.assumingMemoryBound(to: Int16.self)
-          for c in 0..<((channels + 1) / 2 * 2) {
-            for lane in 0..<16 {
-              let real = c < channels && lane < lanes
-              words[c / 2 * 32 + lane * 2 + c % 2] = real ? Int16(source[c * lanes + lane]) : 0
-            }
+          for c in stride(from: 0, to: channels, by: 2) {
+            let low = temper_widen_int8_to_int16(load(source + c * lanes, lanes))
+            let isPair = c + 1 < channels
+            let high = temper_widen_int8_to_int16(isPair ? load(source + (c + 1) * lanes, lanes) : .zero)
+            (target + c * 32).storeBytes(of: temper_pair_int16(low, high), as: Integers.self)
           }
         #endif
       }
@@ -85,10 +92,17 @@ extension Body {
 
   package static func convolveInt8(
     _ plan: ConvolutionPlan, samples: Int, input: UnsafePointer<Int8>, packed: UnsafeRawPointer,
-    scales: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, part: Int,
-    of parts: Int
+    scales: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>,
+    scratch: UnsafeMutablePointer<Float>, part: Int, of parts: Int
   ) {
     let g = plan.geometry
+    #if !VNNI
+      if let tiles = plan.int8Tiles {
+        return WinogradInt8Product(
+          plan: plan, table: tiles.pointee, input: input, packed: packed, scales: scales, bias: bias, output: output
+        ).run(samples: samples, scratch: scratch, part: part, of: parts)
+      }
+    #endif
     let source = RowSource(base: input, sampleBytes: g.inputCount, elementShift: 0, zeros: plan.zeros)
     var sumStorage = InlineArray<512, Int32>(repeating: 0)
     var byteStorage = InlineArray<2048, Int64>(repeating: 0)

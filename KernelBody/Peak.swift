@@ -94,7 +94,48 @@ extension Body: PeakKernels {
       keep(c11, 11)
       return repetitions * 12 * 64
     #else
-      return 0
+      // Every product is of a chain's own value: what does not change would be multiplied once.
+      let words = values.assumingMemoryBound(to: Int32.self)
+      let (a, b, chains) = (loadWords(words), loadWords(words + 16), words + 32)
+      var (c0, c1, c2) = (loadWords(chains), loadWords(chains + 16), loadWords(chains + 32))
+      var (c3, c4, c5) = (loadWords(chains + 48), loadWords(chains + 64), loadWords(chains + 80))
+      #if AVX512
+        var (c6, c7, c8) = (loadWords(chains + 96), loadWords(chains + 112), loadWords(chains + 128))
+        var (c9, c10, c11) = (loadWords(chains + 144), loadWords(chains + 160), loadWords(chains + 176))
+      #endif
+      for _ in 0..<repetitions {
+        c0 = temper_dot_pairs(b, a, c0)
+        c1 = temper_dot_pairs(b, a, c1)
+        c2 = temper_dot_pairs(b, a, c2)
+        c3 = temper_dot_pairs(b, a, c3)
+        c4 = temper_dot_pairs(b, a, c4)
+        c5 = temper_dot_pairs(b, a, c5)
+        #if AVX512
+          c6 = temper_dot_pairs(b, a, c6)
+          c7 = temper_dot_pairs(b, a, c7)
+          c8 = temper_dot_pairs(b, a, c8)
+          c9 = temper_dot_pairs(b, a, c9)
+          c10 = temper_dot_pairs(b, a, c10)
+          c11 = temper_dot_pairs(b, a, c11)
+        #endif
+      }
+      storeWords(c0, chains)
+      storeWords(c1, chains + 16)
+      storeWords(c2, chains + 32)
+      storeWords(c3, chains + 48)
+      storeWords(c4, chains + 64)
+      storeWords(c5, chains + 80)
+      #if AVX512
+        storeWords(c6, chains + 96)
+        storeWords(c7, chains + 112)
+        storeWords(c8, chains + 128)
+        storeWords(c9, chains + 144)
+        storeWords(c10, chains + 160)
+        storeWords(c11, chains + 176)
+        return repetitions * 12 * 32
+      #else
+        return repetitions * 6 * 32
+      #endif
     #endif
   }
 }

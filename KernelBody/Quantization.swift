@@ -76,6 +76,17 @@ extension Body {
     }
   }
 
+  package static func maskPositive(
+    _ input: UnsafePointer<Float>, count: Int, mask: UnsafeMutablePointer<UInt16>, intersecting: Bool, part: Int,
+    of parts: Int
+  ) {
+    // Lanes beyond the end are zero.
+    forVectors(count: count, part: part, of: parts) { i, lanes in
+      let bits = bitMask(load(input + i, lanes) .> .zero)
+      mask[i / 16] = intersecting ? mask[i / 16] & bits : bits
+    }
+  }
+
   package static func minMax(
     _ input: UnsafePointer<Float>, count: Int, part: Int, of parts: Int
   ) -> (minimum: Float, maximum: Float) {

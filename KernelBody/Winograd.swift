@@ -64,33 +64,21 @@ struct WinogradProduct {
     let rows = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: plan.zeros)
     let shares = TileShares(pixels: total, channels: targetChannels, part: part, of: parts)
     withScratch { pointers, _ in
-      var first = shares.tiles.lowerBound
-      while first < shares.tiles.upperBound {
-        let count = min(block.groups, shares.tiles.upperBound - first)
+      shares.visitPatches(of: rows, table, total: total, groups: block.groups, pointers: pointers) { pointers, group in
+        let patches = block.patches + group * 128 * block.stride
+        for tile in 0..<tileRows {
+          for channel in Swift.stride(from: 0, to: sourceChannels, by: 16) {
+            let place = patches + tile * block.stride + channel
+            transformWinogradPatch(pointers + tile, channel, into: place, tileRows * block.stride)
+          }
+        }
+        for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
+      } multiply: { panel, panels, first, count in
+        for index in 0..<panels { transformPanel(panel + index, block, index) }
+        multiply(pointers, count, panels, block)
         for group in 0..<count {
-          let pointers = pointers + group * 128
-          rows.gather(
-            table.patches, firstTap: 0, tapCount: 16, first: (first + group) * tileRows, total: total, into: pointers)
-          let patches = block.patches + group * 128 * block.stride
-          for tile in 0..<tileRows {
-            for channel in Swift.stride(from: 0, to: sourceChannels, by: 16) {
-              let place = patches + tile * block.stride + channel
-              transformWinogradPatch(pointers + tile, channel, into: place, tileRows * block.stride)
-            }
-          }
-          for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
+          write(block.products + group * 4096, firstTile: (first + group) * tileRows, total: total, panel, panels)
         }
-        var panel = shares.panels.lowerBound
-        while panel < shares.panels.upperBound {
-          let panels = min(2, shares.panels.upperBound - panel)
-          for index in 0..<panels { transformPanel(panel + index, block, index) }
-          multiply(pointers, count, panels, block)
-          for group in 0..<count {
-            write(block.products + group * 4096, firstTile: (first + group) * tileRows, total: total, panel, panels)
-          }
-          panel += panels
-        }
-        first += count
       }
     }
   }
@@ -149,10 +137,7 @@ struct WinogradProduct {
   private func write(
     _ products: UnsafePointer<Float>, firstTile: Int, total: Int, _ panel: Int, _ panels: Int
   ) {
-    var sample = firstTile / table.patches.pixelCount
-    var tile = firstTile - sample * table.patches.pixelCount
-    for row in 0..<min(tileRows, total - firstTile) {
-      let (y, x) = (tile / table.columns * 2, tile % table.columns * 2)
+    table.visitTiles(firstTile, total: total) { row, pixel, isWide, isHigh in
       for index in 0..<panels {
         let channel = (panel + index) * 16
         let m = products + row * 32 + index * 16
@@ -163,19 +148,12 @@ struct WinogradProduct {
           return (m0 + m1 + m2, m1 - m2 - m3)
         }
         let (s0, s1, s2, s3) = (column(0), column(1), column(2), column(3))
-        let image = sample * table.height * table.width
-        let first = target + (image + y * table.width + x) * targetChannels + channel
+        let first = target + pixel * targetChannels + channel
         put(s0.0 + s1.0 + s2.0, first, channel)
-        let (isWide, isHigh) = (x + 1 < table.width, y + 1 < table.height)
         if isWide { put(s1.0 - s2.0 - s3.0, first + targetChannels, channel) }
         let below = first + table.width * targetChannels
         if isHigh { put(s0.1 + s1.1 + s2.1, below, channel) }
         if isWide && isHigh { put(s1.1 - s2.1 - s3.1, below + targetChannels, channel) }
-      }
-      tile += 1
-      if tile == table.patches.pixelCount {
-        tile = 0
-        sample += 1
       }
     }
   }

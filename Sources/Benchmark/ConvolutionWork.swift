@@ -21,12 +21,12 @@ final class ConvolutionWork {
       }
     }
 
-    /// The peak that its speed is a share of: int16 products run at half the speed of int8.
+    /// The peak that its speed is a share of.
     func limit(_ peak: Peak) -> Double {
       switch self {
       case .forward, .inputGradient, .weightGradient: peak.fp32
       case .int8Forward: peak.int8
-      case .int16InputGradient, .int16WeightGradient: peak.int8 / 2
+      case .int16InputGradient, .int16WeightGradient: peak.int16
       }
     }
   }
@@ -90,7 +90,8 @@ final class ConvolutionWork {
     let piece = ShardPiece(firstLocalShard: 0, shardCount: options.virtualShards)
     let samplesPerShard = options.batch / options.virtualShards
     scratchCount = max(
-      plan.scratchCount, plan.weightGradientScratchCount(samplesPerShard: samplesPerShard, pieces: [piece]))
+      plan.scratchCount, kernels.int8ScratchCount(plan),
+      plan.weightGradientScratchCount(samplesPerShard: samplesPerShard, pieces: [piece]))
     scratch = floats(pool.threadCount * scratchCount)
     pieces = .allocate(capacity: 1)
     pieces.initialize(to: piece)
@@ -157,7 +158,7 @@ final class ConvolutionWork {
       return { [self] share in
         kernels.convolveInt8(
           plan, samples: samples, input: int8Input, packed: int8Packed, scales: scales, bias: nil, output: output,
-          part: share.part, of: share.parts)
+          scratch: scratch + share.thread * scratchCount, part: share.part, of: share.parts)
       }
     case .int16InputGradient:
       return { [self] share in

@@ -14,7 +14,7 @@ extension GemmBenchmark {
       public let minimumMilliseconds: Double
       /// 10^9 multiplications and additions per second at the median, padding included.
       public let gigaflopsPerSecond: Double
-      /// That, as a share of the peak, for INT16 of half the INT8 peak; 0 where the peak is not known (without VNNI).
+      /// That, as a share of the peak of such products.
       ///
       /// Winograd's algorithm makes fewer multiplications than are counted, so its share may be above 1.
       public let shareOfPeak: Double
@@ -121,7 +121,7 @@ extension GemmBenchmark.Result {
         let speed = operations / milliseconds / 1e6
         let limit = kind.limit(peak)
         totals[kind.rawValue] = Total(
-          milliseconds: milliseconds, gigaflopsPerSecond: speed, shareOfPeak: limit > 0 ? speed / limit : 0)
+          milliseconds: milliseconds, gigaflopsPerSecond: speed, shareOfPeak: speed / limit)
       }
       return totals
     }
@@ -142,7 +142,7 @@ extension GemmBenchmark.Result.Layer {
       let limit = kind.limit(peak)
       return .init(
         medianMilliseconds: distribution.median, minimumMilliseconds: distribution.minimum, gigaflopsPerSecond: speed,
-        shareOfPeak: limit > 0 ? speed / limit : 0)
+        shareOfPeak: speed / limit)
     }
     names = layer.names
     inputSize = layer.geometry.inputHeight

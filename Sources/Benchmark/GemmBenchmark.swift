@@ -84,8 +84,16 @@ public struct GemmBenchmark: Sendable {
 public struct Peak: Codable, Sendable, Hashable {
   /// Fused multiply-adds of floats.
   public let fp32: Double
-  /// Integer dot products of bytes; 0 without VNNI.
+  /// Integer dot products: of bytes with VNNI, of pairs of int16 elsewhere.
   public let int8: Double
+  /// The same of pairs of int16: with VNNI half as many.
+  public let int16: Double
+
+  init(fp32: Double, int8: Double) {
+    self.fp32 = fp32
+    self.int8 = int8
+    int16 = InstructionSet.current == .avx512vnni ? int8 / 2 : int8
+  }
 
   /// The best of several short runs on this thread.
   static func measure(trials: Int = 20) -> Peak {

@@ -124,8 +124,12 @@ public protocol ConvolutionKernels {
   ///   - scales: [K], input scale * weight scale of the channel.
   ///   - bias: [K] or nil, in real units.
   ///   - output: [samples, outputHeight, outputWidth, K] float.
+  ///   - scratch: `int8ScratchCount` floats of this thread's own.
   static func convolveInt8(
     _ plan: ConvolutionPlan, samples: Int, input: UnsafePointer<Int8>, packed: UnsafeRawPointer,
-    scales: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, part: Int,
-    of parts: Int)
+    scales: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>,
+    scratch: UnsafeMutablePointer<Float>, part: Int, of parts: Int)
+
+  /// Floats of scratch memory that one thread needs for `convolveInt8` of this instruction set; may be 0.
+  static func int8ScratchCount(_ plan: ConvolutionPlan) -> Int
 }

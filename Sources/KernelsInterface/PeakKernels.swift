@@ -10,9 +10,10 @@ public protocol PeakKernels: SendableMetatype {
   /// - Returns: scalar multiply-adds made.
   static func multiplyAddChains(_ values: UnsafeMutablePointer<Float>, repetitions: Int) -> Int
 
-  /// Runs chains of the integer dot product c[i] += a[4i...4i+3] * b[4i...4i+3] (VNNI).
+  /// Runs chains of the integer dot product that int8 convolutions are made of: c[i] += a[4i...4i+3] * b[4i...4i+3] of bytes
+  /// with VNNI, c[i] = b[i] + a[2i] * c[2i] + a[2i+1] * c[2i+1] of int16 elsewhere, where b[i] is an int32.
   ///
   /// - Parameter values: 16 * 64 bytes: a, b, then the chains, which are updated.
-  /// - Returns: scalar multiply-adds made; 0 where the instruction set has no such instruction.
+  /// - Returns: scalar multiply-adds made.
   static func dotProductChains(_ values: UnsafeMutableRawPointer, repetitions: Int) -> Int
 }

@@ -42,6 +42,16 @@ public protocol QuantizationKernels {
     _ gradient: UnsafePointer<Float>, count: Int, mask: UnsafePointer<UInt16>, output: UnsafeMutablePointer<Float>,
     accumulate: Bool, part: Int, of parts: Int)
 
+  /// The mask of values above zero; NaN is not.
+  ///
+  /// - Parameters:
+  ///   - input: [count].
+  ///   - mask: [(count + 15) / 16] words.
+  ///   - intersecting: clears the bits of the other values in the mask that is there, instead of writing a new one.
+  static func maskPositive(
+    _ input: UnsafePointer<Float>, count: Int, mask: UnsafeMutablePointer<UInt16>, intersecting: Bool, part: Int,
+    of parts: Int)
+
   /// Smallest and largest value of this part; (+infinity, -infinity) when it is empty. NaN is skipped.
   static func minMax(
     _ input: UnsafePointer<Float>, count: Int, part: Int, of parts: Int

@@ -31,6 +31,11 @@ extension ConvolutionPlan {
       * winogradWeightStride(channels: channels)
   }
 
+  /// Tiles of an int8 product in integers; nil where four times its sums, T * C * 2^14, might leave int32.
+  package var int8Tiles: UnsafePointer<WinogradTable>? {
+    geometry.inputChannels < (1 << 31) / (4 * 9 * 128 * 128) ? forwardTiles : nil
+  }
+
   /// Whether tiles of 2x2 save a fifth of the multiplications in both images: 16 of each against the taps that do not read padding.
   static func prefersWinograd(_ g: ConvolutionGeometry) -> Bool {
     func tapsRead(_ target: Int, _ source: Int) -> Int {

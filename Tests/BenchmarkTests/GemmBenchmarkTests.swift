@@ -33,7 +33,7 @@ struct GemmBenchmarkTests {
   func totals() throws {
     let result = try Self.benchmark().run()
     #expect(result.peak.fp32 > 0)
-    #expect((result.peak.int8 > 0) == (InstructionSet.current == .avx512vnni))
+    #expect(result.peak.int8 > result.peak.fp32)
     for layer in result.layers {
       #expect((layer.inputGradient == nil) == (layer.names == ["conv1"]))
       #expect(layer.forward.shareOfPeak == layer.forward.gigaflopsPerSecond / result.peak.fp32)

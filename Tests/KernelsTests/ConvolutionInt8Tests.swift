@@ -42,6 +42,18 @@ struct ConvolutionInt8Tests {
     #expect(result[4 * 3] == Float(9 * 600 * -128 * weight))
   }
 
+  @Test("the largest sums by tiles, and those that tiles could not hold, are exact", arguments: [3632, 3648])
+  func extremesByTiles(channels: Int) {
+    let g = shape(4, 4, channels, kernel: 3, padding: 1, outputs: 16)
+    let plan = ConvolutionPlan(g)
+    #expect((plan.int8Tiles == nil) == (channels == 3648))
+    let input = Buffer(Array(repeating: Int8(-128), count: g.inputCount))
+    let weights = Buffer(Array(repeating: Int8(-128), count: g.weightCount))
+    let scales = Buffer<Float>(repeating: 1, count: 16)
+    let result = convolve(g, 1, input, weights, scales, nil)
+    #expect(result[5 * 16] == Float(9 * channels * 128 * 128))
+  }
+
   private func convolve(
     _ g: ConvolutionGeometry, _ samples: Int, _ input: Buffer<Int8>, _ weights: Buffer<Int8>, _ scales: Buffer<Float>,
     _ bias: Buffer<Float>?
@@ -50,15 +62,16 @@ struct ConvolutionInt8Tests {
     return expectSameBits { kernels, parts in
       let packed = Buffer<Int8>(repeating: 85, count: plan.packedInt8ByteCount)
       let output = Buffer<Float>(repeating: .nan, count: samples * g.outputCount)
+      let scratch = Buffer<Float>(repeating: .nan, count: kernels.int8ScratchCount(plan))
       for part in 0..<parts {
         kernels.packInt8Weights(plan, weights: weights.constant, into: packed.pointer, part: part, of: parts)
       }
       for part in 0..<parts {
         kernels.convolveInt8(
           plan, samples: samples, input: input.constant, packed: packed.pointer, scales: scales.constant,
-          bias: bias?.constant, output: output.pointer, part: part, of: parts)
+          bias: bias?.constant, output: output.pointer, scratch: scratch.pointer, part: part, of: parts)
       }
-      #expect(packed.intact && output.intact)
+      #expect(packed.intact && output.intact && scratch.intact)
       return output.values
     }
   }

@@ -98,6 +98,30 @@ struct QuantizationTests {
     #expect(result == expected)
   }
 
+  @Test("a mask of positive values has their bits, or clears those of others", arguments: counts, [false, true])
+  func maskPositive(count: Int, intersecting: Bool) {
+    let input = Buffer(Self.inputs(count))
+    var random = Random(10)
+    let before = random.integers((count + 15) / 16, 0...65535).map { UInt16($0) }
+    let result = expectSameBits { kernels, parts in
+      let mask = Buffer(before)
+      for part in 0..<parts {
+        kernels.maskPositive(
+          input.constant, count: count, mask: mask.pointer, intersecting: intersecting, part: part, of: parts)
+      }
+      #expect(mask.intact)
+      return mask.values.map { Float($0) }
+    }
+    let expected = before.indices.map { word in
+      let positive = (0..<16).reduce(UInt16(0)) { bits, bit in
+        let index = word * 16 + bit
+        return index < count && input.values[index] > 0 ? bits | 1 << UInt16(bit) : bits
+      }
+      return Float(intersecting ? before[word] & positive : positive)
+    }
+    #expect(result == expected)
+  }
+
   @Test("parts' minima, maxima and magnitudes merge to the whole's, without NaN", arguments: counts)
   func ranges(count: Int) {
     var random = Random(9)

@@ -136,10 +136,13 @@ struct InferenceLowering {
         integers: weights, inputScale: source.scale, bias: deployed.bias, geometry: geometry, &builder)
       layers.append(layer)
       let output = result(fused.output)
-      builder.emit(fused.node.name, using: [input, output]) { part, parts in
+      let scratchCount = kernels.int8ScratchCount(layer.plan)
+      builder.emit(
+        fused.node.name, using: [input, output], scratchPerThread: scratchCount
+      ) { scratch, part, parts in
         kernels.convolveInt8(
           layer.plan, samples: batch.count, input: input.int8s, packed: layer.packed.bytes, scales: layer.scales.floats,
-          bias: layer.bias.floats, output: output.floats, part: part, of: parts)
+          bias: layer.bias.floats, output: output.floats, scratch: scratch, part: part, of: parts)
       }
     } else {
       let input = float(fused.sources[0])

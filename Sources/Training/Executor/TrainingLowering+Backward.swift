@@ -18,9 +18,7 @@ extension TrainingLowering {
     case .fakeQuantize: emitFakeQuantizeGradient(fused, gradient)
     case .relu, .add(relu: true):
       guard !isMaskedByReader(fused.output.id) else { return emitSourceGradients(fused, gradient) }
-      let activation = backwardFloat(fused.output.id)
-      emitReLUMask(
-        "\(fused.node.name) mask gradient", gradient, activation: activation, perShard: value.countPerShard)
+      emitReLUMask("\(fused.node.name) mask gradient", gradient, result: value)
       emitSourceGradients(fused, gradient)
     case .add(relu: false): emitSourceGradients(fused, gradient)
     case .maxPool, .globalAveragePool, .upsampleNearest: emitResamplingGradient(fused, gradient)
@@ -77,16 +75,15 @@ extension TrainingLowering {
     let value = values[fused.output.id]!
     let layer = normalizations[fused.node.id]!
     let name = fused.node.name
-    let (shards, rows, channels, perShard) = (shardCount, layer.rowsPerShard, layer.channels, value.countPerShard)
+    let (shards, rows, channels) = (shardCount, layer.rowsPerShard, layer.channels)
     let input = backwardFloat(fused.sources[0])
-    // With a residual the masked gradient is needed as such; without, the kernels mask on the way.
+    // With a residual the masked gradient is needed as such; without, the kernels mask on the way by a float.
     var activation: Tensor?
     if relu, !isMaskedByReader(fused.output.id) {
-      let result = backwardFloat(fused.output.id)
-      if residual == nil {
-        activation = result
+      if residual == nil, !value.keepsSigns {
+        activation = backwardFloat(fused.output.id)
       } else {
-        emitReLUMask("\(name) mask gradient", gradient, activation: result, perShard: perShard)
+        emitReLUMask("\(name) mask gradient", gradient, result: value)
       }
     }
     let sums = builder.floats("\(name) sums", count: shards * channels)

@@ -33,7 +33,8 @@ extension TrainingLowering {
           kernels.quantize(
             block, count: count, inverseScale: inverseScale, limit: range.limit, lowest: range.minimum,
             output: int8.int8s + shard * perShard + start, mask: mask.map { $0 + start / 16 }, part: 0, of: 1)
-          if masksReLU, let mask { clearBits(of: mask + start / 16, whereNotPositive: block, count: count) }
+          guard masksReLU, let mask else { return }
+          kernels.maskPositive(block, count: count, mask: mask + start / 16, intersecting: true, part: 0, of: 1)
         }
         let slot = ranges.floats + 2 * (shard * partsPerShard + share.part)
         (slot[0], slot[1]) = (-lowest, highest)
@@ -77,31 +78,7 @@ extension TrainingLowering {
     let value = values[fused.output.id]!
     let source = values[fused.sources[0]]!
     guard source.requiresGradient, let mask = value.mask else { return }
-    let (perShard, words) = (value.countPerShard, value.maskWordsPerShard)
-    builder.emitShardwise("\(fused.node.name) straight through", using: [gradient, mask]) { share in
-      for shard in share.shards {
-        let floats = gradient.floats(share) + (shard - share.shards.lowerBound) * perShard
-        kernels.applyMask(
-          floats, count: perShard, mask: mask.masks + shard * words, output: floats, accumulate: false,
-          part: share.part, of: share.parts)
-      }
-    }
+    emitMask("\(fused.node.name) straight through", gradient, mask, value)
     give(gradient, to: source, isRounded: value.gradientIsRounded)
   }
-}
-
-/// Clears the mask bits of values that are not above zero (NaN keeps its bit, which quantizing has cleared).
-///
-/// Bits only, no arithmetic on floats, so it need not be a kernel: a float is above zero when its pattern is as an integer.
-private func clearBits(of mask: UnsafeMutablePointer<UInt16>, whereNotPositive values: UnsafePointer<Float>, count: Int)
-{
-  let laneBits = SIMD16<UInt32>(
-    1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
-  let patterns = UnsafeRawPointer(values)
-  for word in 0..<count / 16 {
-    let pattern = patterns.loadUnaligned(fromByteOffset: 64 * word, as: SIMD16<UInt32>.self)
-    let isPositive = ((0 &- pattern) & ~pattern) &>> 31
-    mask[word] &= UInt16(truncatingIfNeeded: ((0 &- isPositive) & laneBits).wrappedSum())
-  }
-  for index in count / 16 * 16..<count where !(values[index] > 0) { mask[index / 16] &= ~(1 << UInt16(index % 16)) }
 }

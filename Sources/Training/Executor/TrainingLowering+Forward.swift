@@ -52,10 +52,12 @@ extension TrainingLowering {
     if let packed = layer.packedInt8, let scales = layer.productScales {
       let input = values[fused.sources[0]]!.int8!
       let output = makeFloat(value)
-      builder.emit(label, using: [input, output]) { part, parts in
+      let scratchCount = kernels.int8ScratchCount(plan)
+      builder.emit(label, using: [input, output], scratchPerThread: scratchCount) { scratch, part, parts in
         kernels.convolveInt8(
           plan, samples: samples, input: input.int8s, packed: packed.bytes, scales: scales.floats,
-          bias: layer.bias.map { UnsafePointer($0.floats) }, output: output.floats, part: part, of: parts)
+          bias: layer.bias.map { UnsafePointer($0.floats) }, output: output.floats, scratch: scratch, part: part,
+          of: parts)
       }
     } else {
       let input = forwardFloat(fused.sources[0])

@@ -18,10 +18,13 @@ extension TrainingLowering {
   ///
   /// In the quantized phase the forward pass is exact; what BatchNorm's gradient reads of its input is rounded to 11 bits.
   mutating func finishForward(_ value: Value) {
-    guard let float = value.float, precision == .fp16 || (precision == .quantized && value.isKept) else { return }
+    guard let float = value.float, precision == .fp16 || precision == .quantized else { return }
     let perShard = value.countPerShard
     let rounds = precision == .fp16
-    guard value.isKept else { return emitRounding("\(value.node.name) round", float, perShard: perShard) }
+    guard value.isKept else {
+      if rounds { emitRounding("\(value.node.name) round", float, perShard: perShard) }
+      return emitSigns(value, float)
+    }
     let half = builder.tensor("\(value.node.name) half", Float16.self, count: value.count)
     value.half = half
     builder.emitShardwise("\(value.node.name) \(rounds ? "round" : "keep")", using: [float, half]) { share in
@@ -31,6 +34,22 @@ extension TrainingLowering {
           floats + start, count: count, output: halves + start, saturating: !rounds, part: 0, of: 1)
         guard rounds else { return }
         kernels.convertToFloat(halves + start, count: count, output: floats + start, part: 0, of: 1)
+      }
+    }
+  }
+
+  /// Keeps where a value is above zero, if that is what the backward pass reads of it.
+  private mutating func emitSigns(_ value: Value, _ float: Tensor) {
+    guard value.keepsSigns else { return }
+    let (perShard, words) = (value.countPerShard, value.maskWordsPerShard)
+    let mask = builder.tensor("\(value.node.name) signs", UInt16.self, count: shardCount * words)
+    value.mask = mask
+    builder.emitShardwise("\(value.node.name) signs", using: [float, mask]) { share in
+      for shard in share.shards {
+        let floats = float.floats(share) + (shard - share.shards.lowerBound) * perShard
+        kernels.maskPositive(
+          floats, count: perShard, mask: mask.masks + shard * words, intersecting: false, part: share.part,
+          of: share.parts)
       }
     }
   }
@@ -121,12 +140,27 @@ extension TrainingLowering {
   }
 
   /// Clears a gradient where a ReLU's result is not above zero, in place.
-  mutating func emitReLUMask(_ label: String, _ gradient: Tensor, activation: Tensor, perShard: Int) {
+  mutating func emitReLUMask(_ label: String, _ gradient: Tensor, result: Value) {
+    if result.keepsSigns, let mask = result.mask { return emitMask(label, gradient, mask, result) }
+    let (activation, perShard) = (backwardFloat(result.node.id), result.countPerShard)
     builder.emitShardwise(label, using: [gradient, activation]) { share in
       let floats = gradient.floats(share)
       kernels.reluBackward(
         floats, activation: activation.floats(share), count: share.count(perShard),
         gradientInput: floats, accumulate: false, part: share.part, of: share.parts)
+    }
+  }
+
+  /// Clears a gradient where the mask of its value is not set, in place.
+  mutating func emitMask(_ label: String, _ gradient: Tensor, _ mask: Tensor, _ value: Value) {
+    let (perShard, words) = (value.countPerShard, value.maskWordsPerShard)
+    builder.emitShardwise(label, using: [gradient, mask]) { share in
+      for shard in share.shards {
+        let floats = gradient.floats(share) + (shard - share.shards.lowerBound) * perShard
+        kernels.applyMask(
+          floats, count: perShard, mask: mask.masks + shard * words, output: floats, accumulate: false,
+          part: share.part, of: share.parts)
+      }
     }
   }
 

@@ -7,6 +7,7 @@
 //   quantized  fake-quantized values are int8 and a mask of one bit per element, which serves the ReLU in front as well; other
 //              values are Float until the forward pass has used them, and kept as Float16 (saturating) for the backward pass:
 //              BatchNorm's input, whose rounding reaches nothing but the gradient's correction terms.
+// Of a ReLU's result that the backward pass reads for its own gradient only, fp16 and quantized keep one bit per element.
 // Gradients are Float tensors (rounded to half in fp16) that live from their first contribution to their last use. A
 // contribution that nobody else needs is handed over, not copied: the gradient of a residual add becomes that of its identity.
 
@@ -37,14 +38,18 @@ struct TrainingLowering {
     let requiresGradient: Bool
     /// Whether the backward pass reads it.
     let isKept: Bool
+    /// Whether the backward pass reads where it is above zero, and nothing else of it.
+    let keepsSigns: Bool
     /// Elements of one shard.
     let countPerShard: Int
     /// Its numbers during the forward pass.
     var float: Tensor?
     /// What is kept in fp16, and of values that are not fake-quantized in the quantized phase.
     var half: Tensor?
-    /// What is kept of a fake-quantized value; the mask of every shard starts a new word.
+    /// What is kept of a fake-quantized value.
     var int8: Tensor?
+    /// Where the gradient of a fake-quantized value passes, or, if `keepsSigns`, where a value is above zero; the mask of every
+    /// shard starts a new word.
     var mask: Tensor?
     /// What is kept of a max pooling.
     var argmax: Tensor?
@@ -59,12 +64,13 @@ struct TrainingLowering {
     /// Words of one shard's mask.
     var maskWordsPerShard: Int { (countPerShard + 15) / 16 }
 
-    init(node: Node, assignment: ShardAssignment, requiresGradient: Bool, isKept: Bool) {
+    init(node: Node, assignment: ShardAssignment, requiresGradient: Bool, isKept: Bool, keepsSigns: Bool) {
       self.node = node
       count = assignment.sampleCount * node.shape.elementCount
       countPerShard = assignment.samplesPerShard * node.shape.elementCount
       self.requiresGradient = requiresGradient
       self.isKept = isKept
+      self.keepsSigns = keepsSigns
     }
   }
 
@@ -151,17 +157,20 @@ struct TrainingLowering {
   /// Decides for every value whether it needs a gradient and whether the backward pass reads it.
   private mutating func declareValues() throws {
     var kept: Set<NodeID> = []
+    var signs: Set<NodeID> = []
     for node in fused where precision != .calibration {
       switch node.kind {
       case .convolution, .linear: kept.insert(node.sources[0])
       case .normalization(_, _, let relu):
         kept.insert(node.sources[0])
-        if relu, !isMaskedByReader(node.output.id) { kept.insert(node.output.id) }
+        if relu, !isMaskedByReader(node.output.id) { signs.insert(node.output.id) }
       case .relu, .add(relu: true):
-        if !isMaskedByReader(node.output.id) { kept.insert(node.output.id) }
+        if !isMaskedByReader(node.output.id) { signs.insert(node.output.id) }
       default: break
       }
     }
+    // A float is there as it is; of halves, one bit of sixteen is enough.
+    if precision == .fp32 { kept.formUnion(signs) }
     let passesThrough = precision != .quantized
     // A fake-quantize node that passes values through is another name of its source, also for what is kept.
     if passesThrough {
@@ -180,7 +189,8 @@ struct TrainingLowering {
         trained.contains(node.node.id) || node.inputs.contains { values[$0]!.requiresGradient }
       values[node.output.id] = Value(
         node: node.output, assignment: assignment, requiresGradient: requiresGradient,
-        isKept: kept.contains(node.output.id))
+        isKept: kept.contains(node.output.id),
+        keepsSigns: signs.contains(node.output.id) && !kept.contains(node.output.id))
     }
   }
 
