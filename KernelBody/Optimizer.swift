@@ -4,9 +4,10 @@ internal import CIntrinsics
 
 extension Body {
   package static func sgdStep(
-    _ weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>,
-    momentumBuffer: UnsafeMutablePointer<Float>, count: Int, learningRate: Float, momentum: Float, nesterov: Bool,
-    weightDecay: Float, gradientScale: Float, part: Int, of parts: Int
+    _ weights: UnsafePointer<Float>, gradient: UnsafePointer<Float>, momentumBuffer: UnsafePointer<Float>,
+    updatedWeights: UnsafeMutablePointer<Float>, updatedMomentumBuffer: UnsafeMutablePointer<Float>, count: Int,
+    learningRate: Float, momentum: Float, nesterov: Bool, weightDecay: Float, gradientScale: Float, part: Int,
+    of parts: Int
   ) {
     let (decay, momentum) = (Floats(repeating: weightDecay), Floats(repeating: momentum))
     let rate = Floats(repeating: -learningRate)
@@ -14,16 +15,17 @@ extension Body {
       let w = load(weights + i, lanes)
       let g = fma(decay, w, load(gradient + i, lanes) * gradientScale)
       let buffer = fma(momentum, load(momentumBuffer + i, lanes), g)
-      store(buffer, momentumBuffer + i, lanes)
-      store(fma(rate, nesterov ? fma(momentum, buffer, g) : buffer, w), weights + i, lanes)
+      store(buffer, updatedMomentumBuffer + i, lanes)
+      store(fma(rate, nesterov ? fma(momentum, buffer, g) : buffer, w), updatedWeights + i, lanes)
     }
   }
 
   package static func adamWStep(
-    _ weights: UnsafeMutablePointer<Float>, gradient: UnsafePointer<Float>, firstMoment: UnsafeMutablePointer<Float>,
-    secondMoment: UnsafeMutablePointer<Float>, count: Int, learningRate: Float, beta1: Float, beta2: Float,
-    epsilon: Float, weightDecay: Float, biasCorrection1: Float, biasCorrection2: Float, gradientScale: Float,
-    part: Int, of parts: Int
+    _ weights: UnsafePointer<Float>, gradient: UnsafePointer<Float>, firstMoment: UnsafePointer<Float>,
+    secondMoment: UnsafePointer<Float>, updatedWeights: UnsafeMutablePointer<Float>,
+    updatedFirstMoment: UnsafeMutablePointer<Float>, updatedSecondMoment: UnsafeMutablePointer<Float>, count: Int,
+    learningRate: Float, beta1: Float, beta2: Float, epsilon: Float, weightDecay: Float, biasCorrection1: Float,
+    biasCorrection2: Float, gradientScale: Float, part: Int, of parts: Int
   ) {
     let keep = 1 - learningRate * weightDecay
     let rate = Floats(repeating: -learningRate / biasCorrection1)
@@ -35,10 +37,10 @@ extension Body {
       let g = load(gradient + i, lanes) * gradientScale
       let m = fma(beta1, load(firstMoment + i, lanes), g * rest1)
       let v = fma(beta2, load(secondMoment + i, lanes), g * g * rest2)
-      store(m, firstMoment + i, lanes)
-      store(v, secondMoment + i, lanes)
+      store(m, updatedFirstMoment + i, lanes)
+      store(v, updatedSecondMoment + i, lanes)
       let step = m / fma(temper_square_root(v), inverseRoot, epsilon)
-      store(fma(rate, step, load(weights + i, lanes) * keep), weights + i, lanes)
+      store(fma(rate, step, load(weights + i, lanes) * keep), updatedWeights + i, lanes)
     }
   }
 

@@ -37,6 +37,7 @@ struct BenchmarkJob {
     state = try TrainingState.initial(plan: plan)
     if let mesh {
       reducer = try ClusterReducer(mesh: mesh, plan: plan.reduction, ranges: ranges, shardCount: shardCount)
+      try SharedState.begin(state, over: mesh)
     } else {
       reducer = LocalReducer(plan: plan.reduction)
     }

@@ -43,11 +43,12 @@ public final class ClusterReducer: Reducer {
   /// Opens a step.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>) -> Void)?
   ) throws {
     if let failure = mesh.failure { throw failure }
     self.step = step
-    allReduce.begin(step: step, pieces: pieces, result: result, maxima: maxima, halfScale: halfScale)
+    allReduce.begin(
+      step: step, pieces: pieces, result: result, maxima: maxima, halfScale: halfScale, finishing: finishing)
   }
 
   /// Says that a bucket of every piece is final.

@@ -2,6 +2,7 @@
 import Communication
 import Foundation
 import JobSpec
+import Logging
 import Training
 
 /// Trains from the state's step to the end of the job, unless the generation ends first; runs on the training thread.
@@ -43,6 +44,10 @@ final class TrainingLoop {
   /// - Throws: what ends the generation for this member. The state is that of the last committed step.
   func train(startsFromCheckpoint: Bool) throws -> Bool {
     let state = trainer.state
+    if try SharedState.begin(state, over: services.mesh) {
+      services.log.debug("\(run.key): weights and moments are shared by \(run.ranges.count) members")
+    }
+    defer { state.unshare() }
     if startsFromCheckpoint { lastCheckpoint = state.committedStep }
     if isLeader { try tellResultsAgain() }
     try settle(state.committedStep)

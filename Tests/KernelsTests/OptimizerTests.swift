@@ -6,22 +6,30 @@ import Testing
 struct OptimizerTests {
   private let steps = 3
 
-  @Test("SGD follows PyTorch's formula", arguments: [0, 1, 17, 100], [false, true])
-  func sgd(count: Int, nesterov: Bool) {
+  @Test(
+    "SGD follows PyTorch's formula, in place and from one place to another", arguments: [0, 1, 17, 100],
+    [(nesterov: false, inPlace: true), (true, true), (true, false)])
+  func sgd(count: Int, variant: (nesterov: Bool, inPlace: Bool)) {
+    let (nesterov, inPlace) = variant
     var random = Random(26)
     let start = random.floats(count)
     let gradients = (0..<steps).map { _ in Buffer(random.floats(count)) }
     let result = expectSameBits { kernels, parts in
-      let (weights, buffer) = (Buffer(start), Buffer<Float>(repeating: 0, count: count))
+      var (weights, buffer) = (Buffer(start), Buffer<Float>(repeating: 0, count: count))
+      var (nextWeights, nextBuffer) = (Buffer(start), Buffer<Float>(repeating: .nan, count: count))
       for gradient in gradients {
         for part in 0..<parts {
           kernels.sgdStep(
-            weights.pointer, gradient: gradient.constant, momentumBuffer: buffer.pointer, count: count,
+            weights.constant, gradient: gradient.constant, momentumBuffer: buffer.constant,
+            updatedWeights: inPlace ? weights.pointer : nextWeights.pointer,
+            updatedMomentumBuffer: inPlace ? buffer.pointer : nextBuffer.pointer, count: count,
             learningRate: 0.1, momentum: 0.9, nesterov: nesterov, weightDecay: 0.01, gradientScale: 0.5, part: part,
             of: parts)
         }
+        if !inPlace { swap(&weights, &nextWeights) }
+        if !inPlace { swap(&buffer, &nextBuffer) }
       }
-      #expect(weights.intact && buffer.intact)
+      #expect(weights.intact && buffer.intact && nextWeights.intact && nextBuffer.intact)
       return weights.values
     }
     let expected = (0..<count).map { i in
@@ -53,7 +61,8 @@ struct OptimizerTests {
       for (gradient, correction) in zip(gradients, corrections) {
         for part in 0..<parts {
           kernels.adamWStep(
-            weights.pointer, gradient: gradient.constant, firstMoment: m.pointer, secondMoment: v.pointer,
+            weights.constant, gradient: gradient.constant, firstMoment: m.constant, secondMoment: v.constant,
+            updatedWeights: weights.pointer, updatedFirstMoment: m.pointer, updatedSecondMoment: v.pointer,
             count: count, learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1,
             biasCorrection1: Float(correction.0), biasCorrection2: Float(correction.1), gradientScale: 2, part: part,
             of: parts)

@@ -12,6 +12,9 @@ extension ReduceOperation {
     case .result:
       try receiveResult(frame, buffers, on: engine)
       if granulesLeft == 0 { returnBorrowed(on: engine) }
+    case .finished:
+      try receiveFinished(frame, buffers, on: engine)
+      if granulesLeft == 0 { returnBorrowed(on: engine) }
     case .maxima: try receiveMaxima(frame, on: engine)
     default:
       engine.transport.release(frame)
@@ -52,13 +55,31 @@ extension ReduceOperation {
       frame, "a partial sum of piece \(frame.header.piece), bucket \(frame.header.bucket), that has no place here")
   }
 
+  /// Whether the sums of a bucket stay with who makes them.
+  private func isFinishedByOwner(_ bucket: Int, _ buffers: ReduceBuffers) -> Bool {
+    buffers.finishing != nil && layout.holdsGradients(bucket: bucket)
+  }
+
+  private func receiveFinished(_ frame: Frame, _ buffers: ReduceBuffers, on engine: MeshEngine) throws {
+    defer { engine.transport.release(frame) }
+    let (owner, bucket) = (Int(frame.header.rank), Int(frame.header.bucket))
+    guard owner != membership.rank, bucket < layout.buckets.count, hasSums, isFinishedByOwner(bucket, buffers),
+      let count = Int(exactly: frame.header.total),
+      let run = table.granules(bucket: bucket, owner: owner, offset: frame.header.offset, count: count),
+      run.allSatisfy({ missing[$0] == 1 })
+    else { throw engine.violation(frame, "the end of sums of bucket \(frame.header.bucket) that has no place here") }
+    for index in run { missing[index] = 0 }
+    note(frame.header.piece == 1, bucket: bucket)
+    granulesLeft -= run.count
+  }
+
   private func receiveResult(_ frame: Frame, _ buffers: ReduceBuffers, on engine: MeshEngine) throws {
     defer { if isBorrowed(frame) { borrowed.append(frame) } else { engine.transport.release(frame) } }
     let (owner, bucket) = (Int(frame.header.rank), Int(frame.header.bucket))
     let halves = bucket < layout.buckets.count ? halfFormat(bucket, buffers) : nil
     guard owner != membership.rank, bucket < layout.buckets.count,
       let run = granules(frame, owner: owner, halves == nil ? 4 : 2), run.allSatisfy({ missing[$0] == 1 }),
-      let source = frame.payload.baseAddress
+      !isFinishedByOwner(bucket, buffers), let source = frame.payload.baseAddress
     else { throw engine.violation(frame, "a result of bucket \(frame.header.bucket) that has no place here") }
     for index in run { missing[index] = 0 }
     let elements = table.elements(of: run)

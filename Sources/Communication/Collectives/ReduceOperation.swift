@@ -10,6 +10,9 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     var frame: Frame
   }
 
+  /// Floats summed and finished together, so that they are in the second-level cache between the two.
+  private static let finishedAtOnce = 16_384
+
   let gate = Gate()
   var job: UInt64 { membership.job }
   var generation: UInt64 { membership.generation }
@@ -196,11 +199,21 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
   private func finish(_ run: Range<Int>, bucket: Int, on engine: MeshEngine) throws {
     guard let buffers else { return }
     let halves = halfFormat(bucket, buffers)
+    let finishing = layout.holdsGradients(bucket: bucket) ? buffers.finishing : nil
+    var isFinite = true
     for index in run {
-      addUp(index, bucket: bucket, buffers)
+      let range = table.ranges[index]
+      let stride = finishing == nil ? range.count : Self.finishedAtOnce
+      for start in Swift.stride(from: range.lowerBound, to: range.upperBound, by: stride) {
+        let part = start..<min(start + stride, range.upperBound)
+        isFinite = addUp(index, part, bucket: bucket, buffers) && isFinite
+        finishing?(part)
+      }
       try giveUpHeld(index, on: engine)
     }
+    note(isFinite, bucket: bucket)
     granulesLeft -= run.count
+    if finishing != nil { return try tellFinished(run, bucket: bucket, isFinite, buffers, on: engine) }
     var memory = UnsafeRawPointer(buffers.result)
     if let halves {
       let (elements, result) = (table.elements(of: run), outgoing(ownPieces.count))
@@ -216,26 +229,37 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     }
   }
 
-  /// result = the tree over all pieces, in one granule.
-  private func addUp(_ index: Int, bucket: Int, _ buffers: ReduceBuffers) {
-    let range = table.ranges[index]
-    let target = buffers.result + range.lowerBound
+  /// Tells all that granules of this rank are summed and finished, in place of their sums.
+  private func tellFinished(
+    _ run: Range<Int>, bucket: Int, _ isFinite: Bool, _ buffers: ReduceBuffers, on engine: MeshEngine
+  ) throws {
+    let elements = table.elements(of: run)
+    var header = header(.finished, buffers)
+    header.bucket = UInt32(bucket)
+    header.offset = UInt64(elements.lowerBound)
+    header.total = UInt64(elements.count)
+    header.piece = isFinite ? 1 : 0
+    for distance in 1..<membership.worldSize {
+      try engine.send(
+        header, payload: UnsafeRawBufferPointer(start: nil, count: 0),
+        to: (membership.rank + distance) % membership.worldSize)
+    }
+  }
+
+  /// result = the tree over all pieces, in a part of a granule; says whether all of it is finite.
+  private func addUp(_ index: Int, _ part: Range<Int>, bucket: Int, _ buffers: ReduceBuffers) -> Bool {
+    let halves = halfFormat(bucket, buffers)
+    let target = buffers.result + part.lowerBound
+    let offset = (part.lowerBound - table.ranges[index].lowerBound) * (halves == nil ? 4 : 2)
     func operand(_ piece: Int) -> (start: UnsafeRawPointer, isHalf: Bool) {
       if ownPieces.contains(piece) {
-        return (UnsafeRawPointer(buffers.pieces[piece - ownPieces.lowerBound] + range.lowerBound), false)
+        return (UnsafeRawPointer(buffers.pieces[piece - ownPieces.lowerBound] + part.lowerBound), false)
       }
-      guard let part = held[index * holders.count + piece] else { preconditionFailure("piece \(piece) is missing") }
-      return (part.start, true)
+      guard let held = held[index * holders.count + piece] else { preconditionFailure("piece \(piece) is missing") }
+      return (held.start + offset, true)
     }
-    let isFinite: Bool
-    if let halves = halfFormat(bucket, buffers) {
-      isFinite = sum.sumHalves(count: range.count, into: target, scale: buffers.halfScale, format: halves) {
-        operand($0)
-      }
-    } else {
-      isFinite = sum.sum(count: range.count, into: target) { operand($0).start }
-    }
-    note(isFinite, bucket: bucket)
+    guard let halves else { return sum.sum(count: part.count, into: target) { operand($0).start } }
+    return sum.sumHalves(count: part.count, into: target, scale: buffers.halfScale, format: halves) { operand($0) }
   }
 
   /// Lets go of the partial sums of a granule, if they were whole until now.

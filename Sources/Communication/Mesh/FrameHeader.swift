@@ -29,14 +29,17 @@ struct FrameHeader: Hashable {
     case memoryAccepted = 11
     /// Says that loans are read and may change; the payload is their numbers, 8 bytes each.
     case loanReturned = 12
+    /// Says that `total` elements of a bucket from `offset` on are summed and finished by their owner, and in `piece` whether
+    /// they are finite (1); no payload.
+    case finished = 13
 
     /// Whether the transport deals with it alone.
-    var concernsMemory: Bool { rawValue >= Self.memoryOffer.rawValue }
+    var concernsMemory: Bool { self == .memoryOffer || self == .memoryAccepted || self == .loanReturned }
   }
 
   static let byteCount = 72
   static let magic: UInt32 = 0x4D50_4D54  // "TMPM" in little endian
-  static let version: UInt16 = 2
+  static let version: UInt16 = 3
   /// Of what is sent; a loan may be longer.
   static let maximumPayloadByteCount = 1 << 20
 

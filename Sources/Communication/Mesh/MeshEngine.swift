@@ -248,7 +248,7 @@ final class MeshEngine {
     traffic.receivedFrames += 1
     traffic.receivedBytes += UInt64(frame.payload.count)
     switch frame.header.kind {
-    case .partial, .result, .maxima, .gather: try receiveCollective(frame)
+    case .partial, .result, .finished, .maxima, .gather: try receiveCollective(frame)
     default:
       defer { transport.release(frame) }
       try state.receive(frame, on: self)

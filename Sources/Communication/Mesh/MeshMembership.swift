@@ -45,6 +45,11 @@ public struct MeshMembership: Sendable, Hashable {
   /// Number of members.
   public var worldSize: Int { peers.count }
 
+  /// Whether all members are on one machine and linked by ipc; the same answer on all ranks.
+  public var isOnOneMachine: Bool {
+    peers.allSatisfy { $0.host == peers[0].host && !$0.host.isEmpty && !$0.ipcEndpoint.isEmpty }
+  }
+
   func describe(_ rank: Int) -> String {
     let name = peers.indices.contains(rank) ? peers[rank].name : ""
     return name.isEmpty ? "rank \(rank)" : "rank \(rank) (\(name))"

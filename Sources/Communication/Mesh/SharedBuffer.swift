@@ -10,7 +10,7 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// Floats in shared memory, zero at first, valid as long as the object.
+/// Floats in shared memory, zero at first, valid as long as the object, also when the process that made them is gone.
 ///
 /// `@unchecked Sendable` because the values are plain memory: who may write them is the owner's business.
 public final class SharedBuffer: @unchecked Sendable {
@@ -18,7 +18,9 @@ public final class SharedBuffer: @unchecked Sendable {
   public let count: Int
   /// The first Float, on a page boundary.
   public let pointer: UnsafeMutablePointer<Float>
-  let segment: SharedSegment
+  /// What is lent out, where this process made the buffer.
+  private let segment: SharedSegment?
+  private let foreign: ForeignSegment?
 
   /// Makes a buffer, and lets meshes of this process lend it out.
   ///
@@ -26,12 +28,56 @@ public final class SharedBuffer: @unchecked Sendable {
   public init?(count: Int) {
     guard let segment = SharedSegment(byteCount: 4 * count) else { return nil }
     self.segment = segment
+    foreign = nil
     self.count = count
     pointer = segment.content.bindMemory(to: Float.self, capacity: count)
     SharedSegment.registry.withLock { $0.append(Unowned(segment: segment)) }
   }
 
-  deinit { SharedSegment.registry.withLock { $0.removeAll { $0.segment === segment } } }
+  /// Maps a buffer of another process of this machine, to read and to write.
+  ///
+  /// - Parameters:
+  ///   - address: what the maker's `address` says.
+  ///   - count: number of Floats, as it was made.
+  /// - Returns: nil where there is no such buffer, or this process may not map it.
+  public init?(address: some Sequence<UInt8>, count: Int) {
+    let bytes = [UInt8](address)
+    let found = bytes.withUnsafeBytes { bytes -> (process: Int32, place: SharedPlace)? in
+      guard bytes.count == Self.addressByteCount,
+        let place = SharedPlace(decoding: UnsafeRawBufferPointer(rebasing: bytes[..<SharedPlace.byteCount])),
+        let process = Int32(exactly: UInt64(littleEndian: bytes.load(fromByteOffset: 40, as: UInt64.self)))
+      else { return nil }
+      return (process, place)
+    }
+    guard let found, found.place.contentByteCount == UInt64(4 * count), found.place.offset == 0,
+      let foreign = ForeignSegment(process: found.process, place: found.place, isWritable: true)
+    else { return nil }
+    segment = nil
+    self.foreign = foreign
+    self.count = count
+    pointer = UnsafeMutableRawPointer(mutating: foreign.content).bindMemory(to: Float.self, capacity: count)
+  }
+
+  deinit {
+    guard let segment else { return }
+    SharedSegment.registry.withLock { $0.removeAll { $0.segment === segment } }
+  }
+
+  /// Bytes of an `address`.
+  public static let addressByteCount = SharedPlace.byteCount + 8
+
+  /// Where other processes of this user on this machine find the buffer, for `init(address:count:)`; empty where it is not this
+  /// process's own.
+  public var address: [UInt8] {
+    guard let segment else { return [] }
+    var bytes = [UInt8](repeating: 0, count: Self.addressByteCount)
+    bytes.withUnsafeMutableBytes { bytes in
+      guard let start = bytes.baseAddress else { return }
+      segment.place().encode(into: start)
+      start.storeBytes(of: UInt64(getpid()).littleEndian, toByteOffset: SharedPlace.byteCount, as: UInt64.self)
+    }
+    return bytes
+  }
 
   struct Unowned {
     unowned let segment: SharedSegment
@@ -112,7 +158,13 @@ final class SharedSegment: @unchecked Sendable {
     self.descriptor = descriptor
     self.byteCount = byteCount
     content = start + Self.headerByteCount
+    Self.wantsLargePages(start, whole)
     start.storeBytes(of: mark, as: SharedMark.self)
+  }
+
+  /// Asks for pages of 2 MB, which the kernel gives to shared memory too where it is told to (shmem_enabled).
+  static func wantsLargePages(_ start: UnsafeMutableRawPointer, _ byteCount: Int) {
+    if byteCount >= 4 << 20 { madvise(start, byteCount, MADV_HUGEPAGE) }
   }
 
   private static func seal(_ descriptor: Int32) -> Bool {
@@ -144,7 +196,7 @@ final class SharedSegment: @unchecked Sendable {
   }
 }
 
-/// A segment of another process, mapped for reading.
+/// A segment of another process, mapped.
 final class ForeignSegment {
   let place: SharedPlace
   let content: UnsafeRawPointer
@@ -154,9 +206,9 @@ final class ForeignSegment {
   /// Maps the segment of process `process` at `place`.
   ///
   /// - Returns: nil when there is none, the process may not be read, or it is not the segment that was meant.
-  init?(process: Int32, place: SharedPlace) {
+  init?(process: Int32, place: SharedPlace, isWritable: Bool = false) {
     let whole = Int(place.contentByteCount) + SharedSegment.headerByteCount
-    let descriptor = open("/proc/\(process)/fd/\(place.descriptor)", O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    let descriptor = open("/proc/\(process)/fd/\(place.descriptor)", (isWritable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { return nil }
     defer { Glibc.close(descriptor) }
     // Sealed against shrinking: reading can never fault. Files that take no seals answer with an error.
@@ -164,8 +216,10 @@ final class ForeignSegment {
     var status = stat()
     guard seals >= 0, seals & Int32(temper_F_SEAL_SHRINK) != 0, fstat(descriptor, &status) == 0,
       status.st_size == whole,
-      let start = mmap(nil, whole, PROT_READ, MAP_SHARED, descriptor, 0), start != MAP_FAILED
+      let start = mmap(nil, whole, isWritable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, descriptor, 0),
+      start != MAP_FAILED
     else { return nil }
+    SharedSegment.wantsLargePages(start, whole)
     guard start.load(as: SharedMark.self) == place.mark else {
       munmap(start, whole)
       return nil

@@ -8,6 +8,7 @@ public final class LocalReducer: Reducer {
   private var piece: UnsafeMutablePointer<Float>?
   private var result: UnsafeMutablePointer<Float>?
   private var gradientIsFinite = true
+  private var finishing: ((Range<Int>) -> Void)?
 
   /// Makes a reducer for vectors of `plan`'s layout.
   public init(plan: ReductionPlan) {
@@ -17,12 +18,13 @@ public final class LocalReducer: Reducer {
   /// Opens a step; a member that holds all shards has exactly one piece.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>) -> Void)? = nil
   ) {
     precondition(pieces.count == 1, "a single member holds one piece, the whole tree; got \(pieces.count)")
     piece = pieces[0]
     self.result = result
     gradientIsFinite = true
+    self.finishing = finishing
   }
 
   /// The bucket is the result, copied unless it lies there already; gradients are checked while they are in a cache.
@@ -33,6 +35,7 @@ public final class LocalReducer: Reducer {
     guard plan.parameterRange.contains(range.lowerBound) else { return }
     let isFinite = kernels.allFinite(result + range.lowerBound, count: range.count, part: 0, of: 1)
     gradientIsFinite = gradientIsFinite && isFinite
+    finishing?(range)
   }
 
   /// Own maxima are the maxima.
@@ -42,6 +45,7 @@ public final class LocalReducer: Reducer {
   public func wait() -> Bool {
     piece = nil
     result = nil
+    finishing = nil
     return gradientIsFinite
   }
 

@@ -6,8 +6,8 @@
 /// Finishes the reductions of one step over all members of a generation.
 ///
 /// One step: `begin`, then `submit` once for every bucket of `ReductionPlan.buckets` (in ascending order) and `submitMaxima`
-/// once, in any interleaving, then `wait`. All calls come from the training thread. After `wait` returns, `result` and
-/// `maxima` hold the same bits on every member.
+/// once, in any interleaving, then `wait`. All calls come from the training thread. After `wait` returns, `result` (see
+/// `finishing`) and `maxima` hold the same bits on every member.
 public protocol Reducer: AnyObject {
   /// Opens a step.
   ///
@@ -20,10 +20,13 @@ public protocol Reducer: AnyObject {
   ///   - maxima: own maxima on entry, the maxima over all members after `wait`; `ReductionPlan.maximumCount` Floats.
   ///   - halfScale: 0, or the scale of gradients that are summed as halves: every node of the tree over them is
   ///     fp16(value * halfScale) / halfScale, as the pieces are already.
+  ///   - finishing: if given, called for ranges of the gradient whose sums this member has made, once these stand in `result`,
+  ///     on any thread; the members' ranges together are the gradient. Elsewhere in the gradient `result` is then undefined.
+  ///     All members give one or none does, and `wait` returns when all of them have returned.
   /// - Throws: the reducer's own error when the generation has ended.
   func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>) -> Void)?
   ) throws
 
   /// Says that the elements `ReductionPlan.buckets[bucket]` of every piece are final. Returns at once.

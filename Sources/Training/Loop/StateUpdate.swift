@@ -1,4 +1,7 @@
 // From reduced sums to the next state: the same additions on every rank, so the same bits.
+//
+// Each member updates everything, in place, when all sums stand; or, where members share the memory of weights and moments, what it
+// has summed itself, while the sum is in a cache, into the place that becomes the state when the step is committed.
 
 import JobSpec
 import Kernels
@@ -11,6 +14,8 @@ final class StateUpdate {
     var buffers: StepBuffers
     var state: TrainingState
     var step: Optimizer.Step
+    var current: StateVectors
+    var next: StateVectors
   }
 
   private let plan: JobPlan
@@ -20,6 +25,7 @@ final class StateUpdate {
   private var task: Task?
   private var updateWork: (TaskShare) -> Void = { _ in }
   private var averageWork: (TaskShare) -> Void = { _ in }
+  private var finishWork: (Range<Int>) -> Void = { _ in }
 
   init(plan: JobPlan, pool: ThreadPool) {
     self.plan = plan
@@ -27,21 +33,31 @@ final class StateUpdate {
     optimizer = Optimizer(plan.spec.training.optimizer, layout: plan.layout)
     batchNormMomentum = plan.batchNormMomentum
     // Made once: a closure per step would be an allocation per step.
-    updateWork = { [unowned self] in updateWeights(part: $0.part, of: $0.parts) }
+    updateWork = { [unowned self] in updateWeights(optimizer.share(part: $0.part, of: $0.parts)) }
     averageWork = { [unowned self] in updateAverage(part: $0.part, of: $0.parts) }
+    finishWork = { [unowned self] in updateWeights($0) }
   }
 
-  /// Applies a reduced step, or skips it when its FP16 gradient is not finite.
+  /// Takes up a step.
   ///
-  /// - Throws: `TrainingError.diverged`, with the state unchanged.
-  func commit(
-    _ buffers: StepBuffers, gradientIsFinite isFinite: Bool, to state: TrainingState, phase: Phase, lossScale: Float
-  ) throws -> StepReport {
+  /// - Returns: what to do with ranges of the gradient as soon as this member has summed them; nil when there is nothing to do
+  ///   before the step is committed.
+  func begin(_ buffers: StepBuffers, state: TrainingState, lossScale: Float) -> ((Range<Int>) -> Void)? {
     let learningRate = plan.schedule.learningRate(atStep: state.committedStep)
     task = Task(
       buffers: buffers, state: state,
-      step: Optimizer.Step(learningRate: learningRate, update: state.updates + 1, gradientScale: 1 / lossScale))
-    defer { task = nil }
+      step: Optimizer.Step(learningRate: learningRate, update: state.updates + 1, gradientScale: 1 / lossScale),
+      current: state.vectors, next: state.nextVectors ?? state.vectors)
+    return state.nextVectors == nil ? nil : finishWork
+  }
+
+  /// Applies the reduced step, or skips it when its FP16 gradient is not finite.
+  ///
+  /// - Throws: `TrainingError.diverged`, with the state unchanged.
+  func commit(gradientIsFinite isFinite: Bool, phase: Phase, lossScale: Float) throws -> StepReport {
+    guard let task else { preconditionFailure("a step is committed that was not begun") }
+    let (buffers, state) = (task.buffers, task.state)
+    defer { self.task = nil }
     var nextLossScale = state.lossScale
     if phase.precision == .fp16 {
       nextLossScale.update(
@@ -52,7 +68,11 @@ final class StateUpdate {
     }
 
     if isFinite {
-      pool.run(parts: pool.threadCount, updateWork)
+      if state.nextVectors == nil {
+        pool.run(parts: pool.threadCount, updateWork)
+      } else {
+        state.changePlaces()
+      }
       if !phase.batchNormIsFrozen { updateStatistics(buffers, state) }
       if state.average != nil { pool.run(parts: pool.threadCount, averageWork) }
       if phase.precision == .quantized {
@@ -64,14 +84,14 @@ final class StateUpdate {
     }
     state.lossScale = nextLossScale
     state.committedStep += 1
-    return report(buffers, state, phase, learningRate: learningRate, lossScale: lossScale, isSkipped: !isFinite)
+    return report(
+      buffers, state, phase, learningRate: task.step.learningRate, lossScale: lossScale, isSkipped: !isFinite)
   }
 
-  private func updateWeights(part: Int, of parts: Int) {
+  private func updateWeights(_ range: Range<Int>) {
     guard let task else { return }
     optimizer.update(
-      weights: task.state.weights, gradient: task.buffers.sum.pointer, moments: task.state.moments, step: task.step,
-      part: part, of: parts)
+      range, of: task.current, gradient: task.buffers.sum.pointer, into: task.next, step: task.step)
   }
 
   /// Moves the averages; after the join of `updateWeights`, because the two kernels may cut the vector at different places.

@@ -99,7 +99,8 @@ public final class Trainer {
 
     try reducer.begin(
       step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer,
-      halfScale: assignment.gradientHalfScale(phase.precision))
+      halfScale: assignment.gradientHalfScale(phase.precision),
+      finishing: update.begin(buffers, state: state, lossScale: lossScale))
     profile?.mark(.communication)
     executor.forward(
       labelSmoothing: Float(plan.spec.training.labelSmoothing), pieces: buffers.pieces,
@@ -114,7 +115,7 @@ public final class Trainer {
     profile?.mark(.communication)
 
     defer { profile?.mark(.optimizer) }
-    return try update.commit(buffers, gradientIsFinite: isFinite, to: state, phase: phase, lossScale: lossScale)
+    return try update.commit(gradientIsFinite: isFinite, phase: phase, lossScale: lossScale)
   }
 
   /// The executor of a phase, made on entering it; the first quantized step calibrates before.

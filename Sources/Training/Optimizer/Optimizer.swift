@@ -65,38 +65,48 @@ public struct Optimizer: Sendable {
     momentNames.map { _ in FloatVector(count: elementCount) }
   }
 
-  /// Updates weights and moments in place, one share of them; shares may run on different threads.
+  /// The share of the vectors that one of several threads is to update.
+  public func share(part: Int, of parts: Int) -> Range<Int> {
+    let lines = (elementCount + 15) / 16
+    return min(elementCount, lines * part / parts * 16)..<min(elementCount, lines * (part + 1) / parts * 16)
+  }
+
+  /// Updates a range of weights and moments; ranges may be updated by different threads.
   ///
   /// - Parameters:
-  ///   - weights: the flat parameter vector.
-  ///   - gradient: the reduced gradient, times the loss scale.
-  ///   - moments: from `initialMoments`.
+  ///   - range: elements of the flat parameter vector.
+  ///   - current: the weights, and the moments from `initialMoments`.
+  ///   - gradient: the whole reduced gradient, times the loss scale, of which `range` is read.
+  ///   - next: receives what they become; may be `current`.
   ///   - step: learning rate and count.
-  ///   - part: which share, 0..<parts.
-  ///   - parts: number of shares.
   public func update(
-    weights: FloatVector, gradient: UnsafePointer<Float>, moments: [FloatVector], step: Step, part: Int, of parts: Int
+    _ range: Range<Int>, of current: StateVectors, gradient: UnsafePointer<Float>, into next: StateVectors, step: Step
   ) {
     let learningRate = Float(step.learningRate)
     // Not `for segment in segments`: without optimization the array's iterator allocates at every turn.
     for index in segments.indices {
       let segment = segments[index]
-      let offset = segment.range.lowerBound
+      let part = segment.range.clamped(to: range)
+      guard !part.isEmpty else { continue }
+      let offset = part.lowerBound
       switch spec.method {
       case .sgd:
         kernels.sgdStep(
-          weights.pointer + offset, gradient: gradient + offset, momentumBuffer: moments[0].pointer + offset,
-          count: segment.range.count, learningRate: learningRate, momentum: Float(spec.momentum),
-          nesterov: spec.nesterov, weightDecay: segment.weightDecay, gradientScale: step.gradientScale, part: part,
-          of: parts)
+          current.weights.pointer + offset, gradient: gradient + offset,
+          momentumBuffer: current.moments[0].pointer + offset, updatedWeights: next.weights.pointer + offset,
+          updatedMomentumBuffer: next.moments[0].pointer + offset, count: part.count, learningRate: learningRate,
+          momentum: Float(spec.momentum), nesterov: spec.nesterov, weightDecay: segment.weightDecay,
+          gradientScale: step.gradientScale, part: 0, of: 1)
       case .adamw:
         kernels.adamWStep(
-          weights.pointer + offset, gradient: gradient + offset, firstMoment: moments[0].pointer + offset,
-          secondMoment: moments[1].pointer + offset, count: segment.range.count, learningRate: learningRate,
+          current.weights.pointer + offset, gradient: gradient + offset,
+          firstMoment: current.moments[0].pointer + offset, secondMoment: current.moments[1].pointer + offset,
+          updatedWeights: next.weights.pointer + offset, updatedFirstMoment: next.moments[0].pointer + offset,
+          updatedSecondMoment: next.moments[1].pointer + offset, count: part.count, learningRate: learningRate,
           beta1: Float(spec.beta1), beta2: Float(spec.beta2), epsilon: Float(spec.epsilon),
           weightDecay: segment.weightDecay, biasCorrection1: Float(1 - Self.power(spec.beta1, step.update)),
           biasCorrection2: Float(1 - Self.power(spec.beta2, step.update)), gradientScale: step.gradientScale,
-          part: part, of: parts)
+          part: 0, of: 1)
       }
     }
   }

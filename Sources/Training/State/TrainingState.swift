@@ -9,14 +9,17 @@ public import Quantization
 
 /// The state of a job after a number of committed steps.
 ///
-/// All vectors are allocated once; a step changes them in place, only after its reduction has succeeded.
+/// All vectors are allocated once; a step changes them only after its reduction has succeeded, in place or, where members
+/// share their memory, by changing places (`TrainingState+Sharing`).
 /// `@unchecked Sendable` because a snapshot is handed to the checkpoint writer's thread; whoever holds a state is its only
 /// writer.
 public final class TrainingState: @unchecked Sendable {
-  /// The flat parameter vector, FP32 master weights in kernel order.
-  public let weights: FloatVector
-  /// The optimizer's moments per parameter, see `Optimizer.momentNames`.
-  public let moments: [FloatVector]
+  /// Weights and moments, where they lie now.
+  public internal(set) var vectors: StateVectors
+  /// Where the step under way writes them instead of changing them in place; nil where it does not.
+  var nextVectors: StateVectors?
+  /// Their own memory while they lie elsewhere.
+  var ownVectors: StateVectors?
   /// Running means and variances in `ParameterLayout`'s buffer order.
   public let statistics: FloatVector
   /// Moving average of weights and statistics; `nil` when the job has it switched off.
@@ -35,6 +38,10 @@ public final class TrainingState: @unchecked Sendable {
   let observerNames: [String]
   let momentNames: [String]
 
+  /// The flat parameter vector, FP32 master weights in kernel order.
+  public var weights: FloatVector { vectors.weights }
+  /// The optimizer's moments per parameter, see `Optimizer.momentNames`.
+  public var moments: [FloatVector] { vectors.moments }
   /// Updates of the weights so far.
   public var updates: Int { committedStep - skippedSteps }
 
@@ -44,8 +51,8 @@ public final class TrainingState: @unchecked Sendable {
     layout = plan.layout
     observerNames = plan.reduction.observerNames
     momentNames = optimizer.momentNames
-    weights = FloatVector(count: plan.layout.parameterElementCount)
-    moments = optimizer.initialMoments()
+    let weights = FloatVector(count: plan.layout.parameterElementCount)
+    vectors = StateVectors(weights: weights, moments: optimizer.initialMoments())
     statistics = FloatVector(count: plan.layout.bufferElementCount)
     for entry in plan.layout.buffers where entry.buffer.kind == .runningVariance {
       (statistics.pointer + entry.offset).update(repeating: 1, count: entry.elementCount)
@@ -65,8 +72,7 @@ public final class TrainingState: @unchecked Sendable {
 
   /// Copies everything into a state of the same plan; allocates nothing.
   public func copySnapshot(into other: TrainingState) {
-    other.weights.copy(from: weights)
-    for (target, source) in zip(other.moments, moments) { target.copy(from: source) }
+    other.vectors.copy(from: vectors)
     other.statistics.copy(from: statistics)
     if let average { other.average?.copy(from: average) }
     for index in observers.indices { other.observers[index] = observers[index] }

@@ -35,6 +35,8 @@ final class InProcessHub: @unchecked Sendable {
     members = [Member](repeating: Member(), count: worldSize)
   }
 
+  var worldSize: Int { condition.withLock { members.count } }
+
   func register(
     rank: Int, step: UInt64, pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)],
     result: UnsafeMutablePointer<Float>, maxima: UnsafeMutablePointer<Float>
@@ -113,6 +115,7 @@ final class InProcessReducer: Reducer {
   private var nextBucket = 0
   private var hasMaxima = false
   private var result: UnsafeMutablePointer<Float>?
+  private var finishing: ((Range<Int>) -> Void)?
 
   init(hub: InProcessHub, rank: Int, plan: ReductionPlan, shards: Range<Int>) {
     self.hub = hub
@@ -123,9 +126,10 @@ final class InProcessReducer: Reducer {
 
   func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>) -> Void)?
   ) {
     precondition(halfScale == 0, "this hub sums floats")
+    self.finishing = finishing
     precondition(pieces.count == self.pieces.count)
     hub.register(rank: rank, step: step, pieces: Array(zip(self.pieces, pieces)), result: result, maxima: maxima)
     self.result = result
@@ -143,7 +147,16 @@ final class InProcessReducer: Reducer {
   func wait() throws -> Bool {
     precondition(nextBucket == plan.buckets.count && hasMaxima, "only \(nextBucket) buckets were submitted")
     try hub.reduce()
-    return UnsafeBufferPointer(start: result, count: plan.parameterRange.count).allSatisfy(\.isFinite)
+    let isFinite = UnsafeBufferPointer(start: result, count: plan.parameterRange.count).allSatisfy(\.isFinite)
+    if let finishing {
+      // In pieces that begin anywhere, and not in order.
+      for bucket in plan.buckets.reversed() where plan.parameterRange.contains(bucket.lowerBound) {
+        let (count, worldSize) = (bucket.count, hub.worldSize)
+        finishing(bucket.lowerBound + count * rank / worldSize..<bucket.lowerBound + count * (rank + 1) / worldSize)
+      }
+      _ = hub.gather(rank: rank, block: [])
+    }
+    return isFinite
   }
 
   func gather(_ own: UnsafeRawBufferPointer, byteCounts: [Int]) -> [UInt8] {

@@ -23,17 +23,22 @@ enum Members {
   /// - Returns: the first member's outcome.
   static func train(
     _ spec: JobSpec, ranges: [Range<Int>], until end: Int, from start: TrainingState? = nil, threads: Int = 1,
-    evaluating: Bool = false
+    evaluating: Bool = false, sharing: Bool = false
   ) throws -> Outcome {
     let plan = try JobFixture.plan(spec)
+    let states = try ranges.map { _ in
+      let state = try JobFixture.initialState(plan)
+      start?.copySnapshot(into: state)
+      return state
+    }
+    if sharing { share(states) }
     let dataset = JobFixture.dataset()
     let hub = InProcessHub(
       plan: plan.reduction, shardCount: spec.training.virtualShards, worldSize: ranges.count)
     let outcomes = Mutex<[Int: Result<Outcome, any Error>]>([:])
     let group = DispatchGroup()
     for rank in ranges.indices {
-      let state = try JobFixture.initialState(plan)
-      start?.copySnapshot(into: state)
+      let state = states[rank]
       group.enter()
       Thread {
         let outcome = Result {
@@ -44,12 +49,20 @@ enum Members {
       }.start()
     }
     group.wait()
+    for state in states { state.unshare() }
     let results = try outcomes.withLock { outcomes in try ranges.indices.map { try #require(outcomes[$0]).get() } }
     for result in results {
       #expect(result.state.differences(from: results[0].state) == [])
       #expect(result.reports == results[0].reports && result.metrics == results[0].metrics)
     }
     return results[0]
+  }
+
+  /// Moves equal states to one memory, as `SharedState` does across processes.
+  static func share(_ states: [TrainingState]) {
+    let memory = FloatVector(count: states[0].sharedCount, repeating: .nan)
+    for (rank, state) in states.enumerated() { state.fill(memory.pointer, part: rank, of: states.count) }
+    for state in states { state.share(memory.pointer, owner: memory) }
   }
 
   private static func member(

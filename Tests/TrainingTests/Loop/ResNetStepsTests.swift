@@ -39,13 +39,13 @@ import Testing
       for index in 0..<16 { executor.labels[index] = Int32(index * 7 % 5) }
       executor.loadWeights(flat: state.weights.pointer)
       reducer.begin(
-        step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer)
+        step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer,
+        finishing: update.begin(buffers, state: state, lossScale: 1))
       executor.forward(labelSmoothing: 0.1, pieces: buffers.pieces, maxima: nil)
       executor.backward(lossScale: 1, pieces: buffers.pieces) { reducer.submit(bucket: $0) }
       let isFinite = reducer.wait()
       if step == 0 { expectGradients(buffers.sum, plan, golden) }
-      let report = try update.commit(
-        buffers, gradientIsFinite: isFinite, to: state, phase: plan.phase(atStep: step), lossScale: 1)
+      let report = try update.commit(gradientIsFinite: isFinite, phase: plan.phase(atStep: step), lossScale: 1)
       // Four times PyTorch's own float32 error: sums are taken in another order.
       #expect(abs(Double(report.loss) - golden.losses[step]) <= 4 * golden.lossesNoise, "step \(step)")
     }

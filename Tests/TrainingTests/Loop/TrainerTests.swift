@@ -26,6 +26,50 @@ import Testing
     #expect(shared.metrics == alone.metrics)
   }
 
+  @Test("members that share weights and moments end with the same bits, in memory of their own", arguments: splits)
+  func sharing(_ ranges: [Range<Int>]) throws {
+    let alone = try Self.alone.get()
+    let shared = try Members.train(JobFixture.spec(), ranges: ranges, until: 7, evaluating: true, sharing: true)
+    #expect(shared.state.differences(from: alone.state) == [])
+    #expect(shared.reports == alone.reports && shared.metrics == alone.metrics)
+  }
+
+  @Test("AdamW, moving averages and skipped steps are the same where members share weights and moments")
+  func sharingElse() throws {
+    let spec = JobFixture.spec {
+      $0.training.optimizer.method = .adamw
+      $0.training.ema.decay = 0.9
+      $0.training.lossScale.initial = 0x1p24
+    }
+    let alone = try Members.train(spec, ranges: [0..<8], until: 6)
+    let shared = try Members.train(spec, ranges: [0..<3, 3..<8], until: 6, sharing: true)
+    #expect(alone.state.skippedSteps > 0)
+    #expect(shared.state.differences(from: alone.state) == [])
+  }
+
+  @Test("who shares its state keeps it when a step fails, whatever the others have written by then")
+  func lostWhileSharing() throws {
+    let spec = JobFixture.spec()
+    let plan = try JobFixture.plan(spec)
+    let state = try JobFixture.initialState(plan)
+    let trainer = try Trainer(
+      plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
+    let hub = InProcessHub(plan: plan.reduction, shardCount: 8, worldSize: 1, failingStep: 3)
+    let reducer = InProcessReducer(hub: hub, rank: 0, plan: plan.reduction, shards: 0..<8)
+    Members.share([state])
+    for _ in 0..<3 { _ = try trainer.step(reducer) }
+    let before = state.allBytes
+    #expect(throws: InProcessHub.Lost.self) { try trainer.step(reducer) }
+    for vector in try #require(state.nextVectors).all { vector.pointer.update(repeating: .nan, count: vector.count) }
+    #expect(state.differences(from: before) == [])
+    state.unshare()
+    #expect(state.nextVectors == nil && state.differences(from: before) == [])
+    let again = LocalReducer(plan: plan.reduction)
+    for _ in 3..<6 { _ = try trainer.step(again) }
+    let undisturbed = try Members.train(spec, ranges: [0..<8], until: 6)
+    #expect(state.differences(from: undisturbed.state) == [])
+  }
+
   @Test("two threads give the same bits as one")
   func threads() throws {
     let spec = JobFixture.spec()

@@ -38,18 +38,18 @@ import Testing
     let layout = try Self.layout()
     let optimizer = Optimizer(testCase.spec, layout: layout)
     #expect(optimizer.momentNames == testCase.moments)
-    let weights = FloatVector(Self.vector(layout) { 100 + $0 })
-    let moments = optimizer.initialMoments()
+    let vectors = StateVectors(
+      weights: FloatVector(Self.vector(layout) { 100 + $0 }), moments: optimizer.initialMoments())
     for (step, rate) in [0.1, 0.08, 0.05, 0.02, 0.01].enumerated() {
       // A loss scale of 4 must cancel.
       let gradient = FloatVector(Self.vector(layout) { 1000 + 10 * step + $0 }.map { 4 * $0 })
       for part in 0..<3 {
         optimizer.update(
-          weights: weights, gradient: gradient.pointer, moments: moments,
-          step: Optimizer.Step(learningRate: rate, update: step + 1, gradientScale: 0.25), part: part, of: 3)
+          optimizer.share(part: part, of: 3), of: vectors, gradient: gradient.pointer, into: vectors,
+          step: Optimizer.Step(learningRate: rate, update: step + 1, gradientScale: 0.25))
       }
     }
-    for (index, vector) in ([weights] + moments).enumerated() {
+    for (index, vector) in vectors.all.enumerated() {
       let values = Self.torchOrder(vector, layout)
       let deviation = zip(values, golden.vectors[index]).map { abs(Double($0) - $1) }.max() ?? .infinity
       // PyTorch's own float32 run is `noise` away from the float64 numbers; ours may round in other places, and takes
