@@ -25,7 +25,8 @@ struct FinishedSumsTests {
       gradientCount: gradients)
   }
 
-  private func answers(worldSize: Int, steps: Int = 2, notFinite: Int? = nil, halfScale: Float = 0) throws -> [[Answer]] {
+  private func answers(worldSize: Int, steps: Int = 2, notFinite: Int? = nil, halfScale: Float = 0) throws -> [[Answer]]
+  {
     let ranks = try Ranks.inMemory(worldSize, seed: UInt64(worldSize))
     defer { ranks.close() }
     let layout = try layout()
@@ -59,7 +60,9 @@ struct FinishedSumsTests {
     }.map { try $0.get() }
   }
 
-  @Test("the ranks' ranges are the gradient, each summed when it is finished; the tail goes to all", arguments: [1, 2, 3, 5])
+  @Test(
+    "the ranks' ranges are the gradient, each summed when it is finished; the tail goes to all",
+    arguments: [1, 2, 3, 5])
   func coverage(worldSize: Int) throws {
     let all = try answers(worldSize: worldSize)
     for step in 0..<2 {

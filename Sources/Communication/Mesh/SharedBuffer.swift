@@ -208,7 +208,8 @@ final class ForeignSegment {
   /// - Returns: nil when there is none, the process may not be read, or it is not the segment that was meant.
   init?(process: Int32, place: SharedPlace, isWritable: Bool = false) {
     let whole = Int(place.contentByteCount) + SharedSegment.headerByteCount
-    let descriptor = open("/proc/\(process)/fd/\(place.descriptor)", (isWritable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)
+    let access = isWritable ? O_RDWR : O_RDONLY
+    let descriptor = open("/proc/\(process)/fd/\(place.descriptor)", access | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { return nil }
     defer { Glibc.close(descriptor) }
     // Sealed against shrinking: reading can never fault. Files that take no seals answer with an error.
