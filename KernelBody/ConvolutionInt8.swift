@@ -12,7 +12,7 @@ package import KernelsInterface
 /// The shape of one call, shared by its helpers.
 ///
 /// Fewer than 4 channels would leave most of each group of 4 empty, so then taps and channels count as one run of T * C
-/// channels, and each pixel's bytes are first copied together.
+/// channels (JoinedTaps).
 struct Int8Product {
   /// Taps to run over, and where each one's weights are.
   let tapList: UnsafePointer<Int32>
@@ -21,17 +21,17 @@ struct Int8Product {
   let outputs: Int
   /// Bytes of one panel of 16 output channels.
   let panelBytes: Int
-  /// Whether taps and channels are one run.
-  let joined: Bool
+  /// How taps and channels become one run; nil where they do not.
+  let joined: JoinedTaps?
 
   @inline(__always)
   init(_ geometry: ConvolutionGeometry, _ pixels: PixelClass) {
-    joined = geometry.inputChannels < 4 && geometry.taps > 1
+    joined = JoinedTaps(geometry)
     tapList = pixels.taps
-    taps = joined ? 1 : pixels.tapCount
-    channels = joined ? geometry.taps * geometry.inputChannels : geometry.inputChannels
+    taps = joined == nil ? pixels.tapCount : 1
+    channels = joined == nil ? geometry.inputChannels : geometry.taps * geometry.inputChannels
     outputs = geometry.outputChannels
-    panelBytes = (joined ? 1 : geometry.taps) * tapBytes(channels)
+    panelBytes = (joined == nil ? geometry.taps : 1) * tapBytes(channels)
   }
 }
 
@@ -108,9 +108,9 @@ extension Body {
     var byteStorage = InlineArray<2048, Int64>(repeating: 0)
     withScratch { pointers, tile in
       withUnsafeMutableBytes(of: &sumStorage) { sums in
-        withUnsafeMutableBytes(of: &byteStorage) { joined in
+        withUnsafeMutableBytes(of: &byteStorage) { runs in
           let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
-          let joined = joined.baseAddress!.assumingMemoryBound(to: Int8.self)
+          let runs = runs.baseAddress!
           let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
           for index in 0..<plan.forward.count {
             let pixels = plan.forward[index]
@@ -118,12 +118,18 @@ extension Body {
             let writer = Int8Writer(
               product: product, total: samples * pixels.pixelCount, scales: scales, bias: bias, output: output)
             let shares = TileShares(pixels: writer.total, channels: g.outputChannels, part: part, of: parts)
-            let limit = product.joined ? min(64, 16384 / product.joinedBytes) : 64
+            let limit = product.joined.map { min(64, 16384 / (tileRows * $0.stride)) } ?? 64
             shares.visitBlocks(
               of: source, pixels, total: writer.total, sampleCount: g.outputCount, channels: g.outputChannels,
               pointers: pointers, limit: limit
             ) { rows, slot in
-              if product.joined { product.join(rows, g, into: joined + slot * product.joinedBytes) }
+              if let joined = product.joined {
+                let runs = runs + slot * tileRows * joined.stride
+                for row in 0..<tileRows {
+                  joined.copy(0..<product.channels, rows, row: row, to: runs + row * joined.stride)
+                }
+                for row in 0..<tileRows { rows[row] = UnsafeRawPointer(runs + row * joined.stride) }
+              }
               product.sumRows(rows, into: sums + slot * tileRows)
             } multiply: { pixelTile, panel, panels in
               let weights = packed + panel * product.panelBytes
@@ -168,30 +174,6 @@ private struct Int8Writer {
 }
 
 extension Int8Product {
-  /// Bytes that `join` writes for a tile.
-  @inline(__always)
-  var joinedBytes: Int { (channels + 7) / 8 * 8 * tileRows }
-
-  /// Copies what each of 8 pixels reads, tap by tap, into one run, and points the first 8 rows there.
-  @inline(__always)
-  func join(
-    _ rows: UnsafeMutablePointer<UnsafeRawPointer>, _ geometry: ConvolutionGeometry,
-    into bytes: UnsafeMutablePointer<Int8>
-  ) {
-    let rowBytes = joinedBytes / tileRows
-    let perTap = geometry.inputChannels
-    for tap in 0..<geometry.taps {
-      for row in 0..<tileRows {
-        let source = rows[tap * tileRows + row].assumingMemoryBound(to: Int8.self)
-        let target = bytes + row * rowBytes + tap * perTap
-        target[0] = source[0]
-        if perTap > 1 { target[1] = source[1] }
-        if perTap > 2 { target[2] = source[2] }
-      }
-    }
-    for row in 0..<tileRows { rows[row] = UnsafeRawPointer(bytes + row * rowBytes) }
-  }
-
   #if VNNI
     /// 128 times the sum of all that each of 8 pixels reads.
     @inline(__always)

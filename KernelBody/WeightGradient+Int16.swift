@@ -23,6 +23,7 @@ extension WeightGradient {
       let block = block(
         pixels, first..<min(first + 2 * blockPixels, end), gradientOutput, elementBytes: 2)
       for index in 0..<columns { stagePairs(block, column + index * 32, index) }
+      joinTaps(block, group, count)
       let tileSums = TileSums(startFromZero: first == start, joins: first + block.count == end ? joins : 0)
       var tap = -1
       for index in 0..<count {

@@ -25,6 +25,7 @@ extension WeightGradient {
     copy: (_ channel: Int, _ tiles: Int, _ index: Int) -> Void, copySingle: (_ firstRow: Int, _ index: Int) -> Void
   ) {
     let channels = plan.geometry.inputChannels
+    if joined != nil { return copy(group * tileRows, tiles, 0) }
     guard aligned else {
       for index in 0..<tiles { copySingle((group + index) * tileRows, index) }
       return
@@ -42,6 +43,24 @@ extension WeightGradient {
         break
       }
       copy(channel, 1, index)
+    }
+  }
+
+  /// Copies what tiles of `count` rows from row group `group` on read of the block's pixels into runs and points `rows` there.
+  @inline(__always)
+  func joinTaps(_ block: PixelBlock, _ group: Int, _ count: Int) {
+    guard let joined else { return }
+    let range = group * tileRows..<min(rowCount, (group + count) * tileRows)
+    let pointers = rows + 512
+    for pixel in stride(from: 0, to: block.count, by: tileRows) {
+      source.gather(
+        block.pixels, firstTap: 0, tapCount: plan.geometry.taps, first: block.first + pixel,
+        total: block.first + block.count, into: pointers)
+      for row in 0..<tileRows {
+        let run = runs + (pixel + row) * joined.stride
+        joined.copy(range, pointers, row: row, to: run)
+        block.rows[pixel + row] = UnsafeRawPointer(run)
+      }
     }
   }
 

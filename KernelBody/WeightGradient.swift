@@ -40,13 +40,17 @@ struct WeightGradient {
   let samplesPerShard: Int
   /// Whether tiles hold 8 channels of one tap; else 8 consecutive (t, c).
   let aligned: Bool
+  /// How int8 taps become one run, of which tiles then take 8 (t, c) at once; nil where they do not.
+  let joined: JoinedTaps?
+  /// [256] runs.
+  let runs: UnsafeMutableRawPointer
   let rowCount: Int
   let rowGroups: Int
   /// Columns of tiles in a group.
   let columns: Int
   /// [7][groupFloats] floats, one entry per level of the tree.
   let stack: UnsafeMutablePointer<Float>
-  /// [2][256] pointers: rows of x, rows of dy.
+  /// [2][256] pointers: rows of x, rows of dy; then [T][8] of 8 pixels, where taps are joined.
   let rows: UnsafeMutablePointer<UnsafeRawPointer>
   /// [128][16] floats: the rows of two tiles.
   let stagedRows: UnsafeMutablePointer<Float>
@@ -99,19 +103,24 @@ private func withWeightGradient(
   // Of scalars: an inline array of vectors is made by a function that levels would share.
   var stack = InlineArray<114704, Float>(repeating: 0)
   var staging = InlineArray<18448, Float>(repeating: 0)
-  var pointers = InlineArray<512, Int>(repeating: 0)
+  var pointers = InlineArray<1792, Int>(repeating: 0)
+  var runs = InlineArray<5120, Int64>(repeating: 0)
   withUnsafeMutableBytes(of: &stack) { stack in
     withUnsafeMutableBytes(of: &staging) { staging in
       withUnsafeMutableBytes(of: &pointers) { pointers in
-        let staged = staging.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self)
-        body(
-          WeightGradient(
-            plan: plan, source: source, gradient: gradient, samplesPerShard: samplesPerShard,
-            aligned: g.inputChannels % tileRows == 0, rowCount: rowCount,
-            rowGroups: (rowCount + tileRows - 1) / tileRows, columns: min(groupColumns, (g.outputChannels + 31) / 32),
-            stack: stack.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self),
-            rows: pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self), stagedRows: staged,
-            stagedColumns: staged + blockPixels * stagedStride))
+        withUnsafeMutableBytes(of: &runs) { runs in
+          let staged = staging.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self)
+          body(
+            WeightGradient(
+              plan: plan, source: source, gradient: gradient, samplesPerShard: samplesPerShard,
+              aligned: g.inputChannels % tileRows == 0,
+              joined: source.elementShift == 0 ? JoinedTaps(g) : nil, runs: runs.baseAddress!,
+              rowCount: rowCount, rowGroups: (rowCount + tileRows - 1) / tileRows,
+              columns: min(groupColumns, (g.outputChannels + 31) / 32),
+              stack: stack.baseAddress!.alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Float.self),
+              rows: pointers.baseAddress!.assumingMemoryBound(to: UnsafeRawPointer.self), stagedRows: staged,
+              stagedColumns: staged + blockPixels * stagedStride))
+        }
       }
     }
   }

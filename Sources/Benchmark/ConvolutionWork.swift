@@ -115,12 +115,14 @@ final class ConvolutionWork {
   }
 
   /// Milliseconds of each call after an unmeasured one, kinds in turn.
-  func measure(repetitions: Int) -> [Kind: [Double]] {
-    let work = Dictionary(uniqueKeysWithValues: Kind.allCases.map { ($0, call($0)) })
+  ///
+  /// - Parameter isFirst: whether the layer's input is the image, of which no gradient is wanted.
+  func measure(repetitions: Int, isFirst: Bool) -> [Kind: [Double]] {
+    let kinds = Kind.allCases.filter { !isFirst || ($0 != .inputGradient && $0 != .int16InputGradient) }
+    let work = kinds.map { (kind: $0, call: call($0)) }
     var milliseconds: [Kind: [Double]] = [:]
     for repetition in 0...repetitions {
-      for kind in Kind.allCases {
-        guard let call = work[kind] else { continue }
+      for (kind, call) in work {
         let start = ContinuousClock.now
         pool.run(parts: pool.threadCount, call)
         let elapsed = start.duration(to: .now)

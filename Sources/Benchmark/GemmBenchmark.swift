@@ -41,7 +41,8 @@ public struct GemmBenchmark: Sendable {
     let before = Peak.measure()
     let layers = try distinctLayers().map { layer in
       progress(layer.names.joined(separator: ", "))
-      return (layer, ConvolutionWork(layer.geometry, options, pool).measure(repetitions: options.repetitions))
+      let work = ConvolutionWork(layer.geometry, options, pool)
+      return (layer, work.measure(repetitions: options.repetitions, isFirst: layer.isFirst))
     }
     let peak = before.larger(than: Peak.measure()) * Double(options.threads)
     return Result(options, peak: peak, layers: layers.map { Result.Layer($0.0, $0.1, options, peak: peak) })
