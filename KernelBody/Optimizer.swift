@@ -1,6 +1,23 @@
 // Optimizer updates: one pass over weights, gradient and state.
+//
+// What is written in another place than it was read from is streamed past the caches: its reader comes after megabytes of
+// other data, and a cache line that is stored to would be read from memory first.
 
 internal import CIntrinsics
+
+/// Stores 16 floats of an update, or `lanes` of them.
+@inline(__always)
+private func put(_ vector: Floats, _ pointer: UnsafeMutablePointer<Float>, _ lanes: Int, isStreamed: Bool) {
+  if isStreamed && lanes == 16 { temper_stream(pointer, vector) } else { store(vector, pointer, lanes) }
+}
+
+/// Whether both begin a cache line in which nothing is read.
+@inline(__always)
+private func isStreamed(
+  _ updated: UnsafeMutablePointer<Float>, _ current: UnsafePointer<Float>, and other: UnsafeMutablePointer<Float>
+) -> Bool {
+  UnsafePointer(updated) != current && (UInt(bitPattern: updated) | UInt(bitPattern: other)) % 64 == 0
+}
 
 extension Body {
   package static func sgdStep(
@@ -11,12 +28,15 @@ extension Body {
   ) {
     let (decay, momentum) = (Floats(repeating: weightDecay), Floats(repeating: momentum))
     let rate = Floats(repeating: -learningRate)
+    let isStreamed = isStreamed(updatedWeights, weights, and: updatedMomentumBuffer)
+    defer { if isStreamed { temper_stream_end() } }
     forVectors(count: count, part: part, of: parts) { i, lanes in
       let w = load(weights + i, lanes)
       let g = fma(decay, w, load(gradient + i, lanes) * gradientScale)
       let buffer = fma(momentum, load(momentumBuffer + i, lanes), g)
-      store(buffer, updatedMomentumBuffer + i, lanes)
-      store(fma(rate, nesterov ? fma(momentum, buffer, g) : buffer, w), updatedWeights + i, lanes)
+      put(buffer, updatedMomentumBuffer + i, lanes, isStreamed: isStreamed)
+      let step = nesterov ? fma(momentum, buffer, g) : buffer
+      put(fma(rate, step, w), updatedWeights + i, lanes, isStreamed: isStreamed)
     }
   }
 

@@ -43,7 +43,7 @@ public final class ClusterReducer: Reducer {
   /// Opens a step.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>) -> Void)?
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)?
   ) throws {
     if let failure = mesh.failure { throw failure }
     self.step = step

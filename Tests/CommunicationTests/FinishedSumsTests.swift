@@ -41,8 +41,10 @@ struct FinishedSumsTests {
         let result = buffers.result
         allReduce.begin(
           step: UInt64(step), pieces: buffers.pieces, result: result, maxima: buffers.maxima, halfScale: halfScale
-        ) { range in
-          let wrong = range.count { result[$0] != Reference.node(0, 8, $0 + step * 1_000_003) }
+        ) { range, sums in
+          let wrong = range.count {
+            sums[$0 - range.lowerBound] != Reference.node(0, 8, $0 + step * 1_000_003)
+          }
           seen.withLock {
             $0.ranges.append(range)
             $0.wrong += wrong
@@ -92,7 +94,7 @@ struct FinishedSumsTests {
       let buffers = Buffers(allReduce, layout, rank: rank, step: 0)
       allReduce.begin(
         step: 0, pieces: buffers.pieces, result: buffers.result, maxima: buffers.maxima,
-        finishing: rank == 0 ? { _ in } : nil)
+        finishing: rank == 0 ? { _, _ in } : nil)
       for bucket in layout.buckets.indices { allReduce.submit(bucket: bucket) }
       allReduce.submitMaxima()
       return try allReduce.wait()

@@ -133,6 +133,20 @@ TEMPER_INLINE void temper_store_half(void *target, temper_float16 x) {
   __builtin_memcpy(target, &half, sizeof half);
 }
 
+/// Stores sixteen floats past the caches, where they would only take the place of what is needed sooner, and without
+/// reading what they overwrite first; `target` starts a cache line. Visible to others after `temper_stream_end`.
+TEMPER_INLINE void temper_stream(float *target, temper_float16 x) {
+  __builtin_nontemporal_store(x, (temper_float16 *)target);
+}
+
+TEMPER_INLINE void temper_stream_end(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#else
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
 /// The sign bits of sixteen int32, lane 0 lowest.
 TEMPER_INLINE uint16_t temper_sign_bits(temper_int16 x) {
 #if defined(__AVX512DQ__)

@@ -12,7 +12,7 @@ struct ReduceBuffers: @unchecked Sendable {  // lent to the mesh thread from beg
   /// 0 for floats, else the scale of gradients that travel as halves.
   var halfScale: Float = 0
   /// What is done with gradients where their sum is made, instead of telling everybody the sum.
-  var finishing: ((Range<Int>) -> Void)?
+  var finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)?
 }
 
 /// Sums and maxima over all shards of a global batch, with the same bits for any assignment of shards to ranks.
@@ -75,13 +75,12 @@ public final class AllReduce {
   ///   - maxima: `maximumCount` floats, this rank's on `submitMaxima`, everybody's after `wait`.
   ///   - halfScale: 0 for floats; otherwise gradients travel as fp16(value * halfScale), the same on all ranks, and `pieces` are
   ///     rounded so already.
-  ///   - finishing: if given, called for ranges of the gradient (`ReductionLayout.gradientCount`) as soon as this rank has their
-  ///     sums in `result`, on the mesh thread; the ranks' ranges together are the gradient. Their sums are not sent, so `result` is
-  ///     undefined in the ranges of others; what `finishing` has written when it returns, ranks on this machine may read when
-  ///     `wait` returns. All ranks give one or none does.
+  ///   - finishing: if given, called for ranges of the gradient (`ReductionLayout.gradientCount`) with their sums as soon as this
+  ///     rank has them, on the mesh thread; the ranks' ranges together are the gradient, which is then undefined in `result`.
+  ///     What it has written when it returns, ranks on this machine may read when `wait` returns. All ranks give one or none does.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>) -> Void)? = nil
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)? = nil
   ) {
     precondition(pieces.count == self.pieces.count, "\(pieces.count) buffers for \(self.pieces.count) pieces")
     start(
@@ -119,7 +118,7 @@ public final class AllReduce {
       }
       if layout.holdsGradients(bucket: bucket) {
         if !isFinite { gradientIsFinite = false }
-        buffers.finishing?(range)
+        buffers.finishing?(range, buffers.result + range.lowerBound)
       }
     } else {
       mesh.command(.submit(operation, bucket: bucket))

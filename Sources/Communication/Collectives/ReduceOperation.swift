@@ -12,6 +12,8 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
 
   /// Floats summed and finished together, so that they are in the second-level cache between the two.
   private static let finishedAtOnce = 16_384
+  /// Where they are; nobody else asks for these sums.
+  private let finishedSums = UnsafeMutablePointer<Float>.allocate(capacity: finishedAtOnce)
 
   let gate = Gate()
   var job: UInt64 { membership.job }
@@ -68,6 +70,7 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
 
   deinit {
     outgoingMaxima.deallocate()
+    finishedSums.deallocate()
     outgoingHalves?.deallocate()
   }
 
@@ -206,8 +209,9 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
       let stride = finishing == nil ? range.count : Self.finishedAtOnce
       for start in Swift.stride(from: range.lowerBound, to: range.upperBound, by: stride) {
         let part = start..<min(start + stride, range.upperBound)
-        isFinite = addUp(index, part, bucket: bucket, buffers) && isFinite
-        finishing?(part)
+        let target = finishing == nil ? buffers.result + part.lowerBound : finishedSums
+        isFinite = addUp(index, part, into: target, bucket: bucket, buffers) && isFinite
+        finishing?(part, target)
       }
       try giveUpHeld(index, on: engine)
     }
@@ -246,10 +250,11 @@ final class ReduceOperation: CollectiveOperation, @unchecked Sendable {
     }
   }
 
-  /// result = the tree over all pieces, in a part of a granule; says whether all of it is finite.
-  private func addUp(_ index: Int, _ part: Range<Int>, bucket: Int, _ buffers: ReduceBuffers) -> Bool {
+  /// target = the tree over all pieces, in a part of a granule; says whether all of it is finite.
+  private func addUp(
+    _ index: Int, _ part: Range<Int>, into target: UnsafeMutablePointer<Float>, bucket: Int, _ buffers: ReduceBuffers
+  ) -> Bool {
     let halves = halfFormat(bucket, buffers)
-    let target = buffers.result + part.lowerBound
     let offset = (part.lowerBound - table.ranges[index].lowerBound) * (halves == nil ? 4 : 2)
     func operand(_ piece: Int) -> (start: UnsafeRawPointer, isHalf: Bool) {
       if ownPieces.contains(piece) {

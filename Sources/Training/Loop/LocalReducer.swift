@@ -8,7 +8,7 @@ public final class LocalReducer: Reducer {
   private var piece: UnsafeMutablePointer<Float>?
   private var result: UnsafeMutablePointer<Float>?
   private var gradientIsFinite = true
-  private var finishing: ((Range<Int>) -> Void)?
+  private var finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)?
 
   /// Makes a reducer for vectors of `plan`'s layout.
   public init(plan: ReductionPlan) {
@@ -18,7 +18,7 @@ public final class LocalReducer: Reducer {
   /// Opens a step; a member that holds all shards has exactly one piece.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>) -> Void)? = nil
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)? = nil
   ) {
     precondition(pieces.count == 1, "a single member holds one piece, the whole tree; got \(pieces.count)")
     piece = pieces[0]
@@ -35,7 +35,7 @@ public final class LocalReducer: Reducer {
     guard plan.parameterRange.contains(range.lowerBound) else { return }
     let isFinite = kernels.allFinite(result + range.lowerBound, count: range.count, part: 0, of: 1)
     gradientIsFinite = gradientIsFinite && isFinite
-    finishing?(range)
+    finishing?(range, result + range.lowerBound)
   }
 
   /// Own maxima are the maxima.

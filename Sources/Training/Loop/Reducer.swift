@@ -20,13 +20,13 @@ public protocol Reducer: AnyObject {
   ///   - maxima: own maxima on entry, the maxima over all members after `wait`; `ReductionPlan.maximumCount` Floats.
   ///   - halfScale: 0, or the scale of gradients that are summed as halves: every node of the tree over them is
   ///     fp16(value * halfScale) / halfScale, as the pieces are already.
-  ///   - finishing: if given, called for ranges of the gradient whose sums this member has made, once these stand in `result`,
-  ///     on any thread; the members' ranges together are the gradient. Elsewhere in the gradient `result` is then undefined.
-  ///     All members give one or none does, and `wait` returns when all of them have returned.
+  ///   - finishing: if given, called for ranges of the gradient whose sums this member has made, with these sums, on any thread;
+  ///     the members' ranges together are the gradient, which is then undefined in `result`. All members give one or none
+  ///     does, and `wait` returns when all calls have returned.
   /// - Throws: the reducer's own error when the generation has ended.
   func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>) -> Void)?
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)?
   ) throws
 
   /// Says that the elements `ReductionPlan.buckets[bucket]` of every piece are final. Returns at once.

@@ -25,7 +25,7 @@ final class StateUpdate {
   private var task: Task?
   private var updateWork: (TaskShare) -> Void = { _ in }
   private var averageWork: (TaskShare) -> Void = { _ in }
-  private var finishWork: (Range<Int>) -> Void = { _ in }
+  private var finishWork: (Range<Int>, UnsafePointer<Float>) -> Void = { _, _ in }
 
   init(plan: JobPlan, pool: ThreadPool) {
     self.plan = plan
@@ -33,16 +33,22 @@ final class StateUpdate {
     optimizer = Optimizer(plan.spec.training.optimizer, layout: plan.layout)
     batchNormMomentum = plan.batchNormMomentum
     // Made once: a closure per step would be an allocation per step.
-    updateWork = { [unowned self] in updateWeights(optimizer.share(part: $0.part, of: $0.parts)) }
+    updateWork = { [unowned self] in
+      guard let task else { return }
+      let range = optimizer.share(part: $0.part, of: $0.parts)
+      updateWeights(range, gradient: task.buffers.sum.pointer + range.lowerBound)
+    }
     averageWork = { [unowned self] in updateAverage(part: $0.part, of: $0.parts) }
-    finishWork = { [unowned self] in updateWeights($0) }
+    finishWork = { [unowned self] in updateWeights($0, gradient: $1) }
   }
 
   /// Takes up a step.
   ///
   /// - Returns: what to do with ranges of the gradient as soon as this member has summed them; nil when there is nothing to do
   ///   before the step is committed.
-  func begin(_ buffers: StepBuffers, state: TrainingState, lossScale: Float) -> ((Range<Int>) -> Void)? {
+  func begin(
+    _ buffers: StepBuffers, state: TrainingState, lossScale: Float
+  ) -> ((Range<Int>, UnsafePointer<Float>) -> Void)? {
     let learningRate = plan.schedule.learningRate(atStep: state.committedStep)
     task = Task(
       buffers: buffers, state: state,
@@ -88,10 +94,9 @@ final class StateUpdate {
       buffers, state, phase, learningRate: task.step.learningRate, lossScale: lossScale, isSkipped: !isFinite)
   }
 
-  private func updateWeights(_ range: Range<Int>) {
+  private func updateWeights(_ range: Range<Int>, gradient: UnsafePointer<Float>) {
     guard let task else { return }
-    optimizer.update(
-      range, of: task.current, gradient: task.buffers.sum.pointer, into: task.next, step: task.step)
+    optimizer.update(range, of: task.current, gradient: gradient, into: task.next, step: task.step)
   }
 
   /// Moves the averages; after the join of `updateWeights`, because the two kernels may cut the vector at different places.

@@ -76,7 +76,7 @@ public struct Optimizer: Sendable {
   /// - Parameters:
   ///   - range: elements of the flat parameter vector.
   ///   - current: the weights, and the moments from `initialMoments`.
-  ///   - gradient: the whole reduced gradient, times the loss scale, of which `range` is read.
+  ///   - gradient: the reduced gradient of the range, times the loss scale.
   ///   - next: receives what they become; may be `current`.
   ///   - step: learning rate and count.
   public func update(
@@ -89,17 +89,18 @@ public struct Optimizer: Sendable {
       let part = segment.range.clamped(to: range)
       guard !part.isEmpty else { continue }
       let offset = part.lowerBound
+      let gradient = gradient + (offset - range.lowerBound)
       switch spec.method {
       case .sgd:
         kernels.sgdStep(
-          current.weights.pointer + offset, gradient: gradient + offset,
+          current.weights.pointer + offset, gradient: gradient,
           momentumBuffer: current.moments[0].pointer + offset, updatedWeights: next.weights.pointer + offset,
           updatedMomentumBuffer: next.moments[0].pointer + offset, count: part.count, learningRate: learningRate,
           momentum: Float(spec.momentum), nesterov: spec.nesterov, weightDecay: segment.weightDecay,
           gradientScale: step.gradientScale, part: 0, of: 1)
       case .adamw:
         kernels.adamWStep(
-          current.weights.pointer + offset, gradient: gradient + offset,
+          current.weights.pointer + offset, gradient: gradient,
           firstMoment: current.moments[0].pointer + offset, secondMoment: current.moments[1].pointer + offset,
           updatedWeights: next.weights.pointer + offset, updatedFirstMoment: next.moments[0].pointer + offset,
           updatedSecondMoment: next.moments[1].pointer + offset, count: part.count, learningRate: learningRate,

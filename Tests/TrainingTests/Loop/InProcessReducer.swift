@@ -115,7 +115,7 @@ final class InProcessReducer: Reducer {
   private var nextBucket = 0
   private var hasMaxima = false
   private var result: UnsafeMutablePointer<Float>?
-  private var finishing: ((Range<Int>) -> Void)?
+  private var finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)?
 
   init(hub: InProcessHub, rank: Int, plan: ReductionPlan, shards: Range<Int>) {
     self.hub = hub
@@ -126,7 +126,7 @@ final class InProcessReducer: Reducer {
 
   func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>) -> Void)?
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)?
   ) {
     precondition(halfScale == 0, "this hub sums floats")
     self.finishing = finishing
@@ -152,7 +152,8 @@ final class InProcessReducer: Reducer {
       // In pieces that begin anywhere, and not in order.
       for bucket in plan.buckets.reversed() where plan.parameterRange.contains(bucket.lowerBound) {
         let (count, worldSize) = (bucket.count, hub.worldSize)
-        finishing(bucket.lowerBound + count * rank / worldSize..<bucket.lowerBound + count * (rank + 1) / worldSize)
+        let start = bucket.lowerBound + count * rank / worldSize
+        if let result { finishing(start..<bucket.lowerBound + count * (rank + 1) / worldSize, result + start) }
       }
       _ = hub.gather(rank: rank, block: [])
     }

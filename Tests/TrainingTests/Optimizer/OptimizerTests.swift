@@ -44,8 +44,9 @@ import Testing
       // A loss scale of 4 must cancel.
       let gradient = FloatVector(Self.vector(layout) { 1000 + 10 * step + $0 }.map { 4 * $0 })
       for part in 0..<3 {
+        let range = optimizer.share(part: part, of: 3)
         optimizer.update(
-          optimizer.share(part: part, of: 3), of: vectors, gradient: gradient.pointer, into: vectors,
+          range, of: vectors, gradient: gradient.pointer + range.lowerBound, into: vectors,
           step: Optimizer.Step(learningRate: rate, update: step + 1, gradientScale: 0.25))
       }
     }
