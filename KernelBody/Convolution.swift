@@ -54,14 +54,13 @@ extension Body {
         accumulate: false
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
-    for index in 0..<plan.forward.count {
-      multiply(
-        plan.forward[index], taps: g.taps, samples: samples, source: input, sourceChannels: g.inputChannels,
-        sourceCount: g.inputCount, zeros: plan.zeros,
-        weights: PanelSource(packed: packed, isTurned: false, allTaps: plan.pixels.taps, turned: scratch), bias: bias,
-        target: output,
-        targetChannels: g.outputChannels, targetCount: g.outputCount, accumulate: false, part: part, of: parts)
-    }
+    multiply(
+      ClassTiles(classes: plan.forward, samples: samples),
+      RowSource(base: input, sampleBytes: g.inputCount * 4, elementShift: 2, zeros: plan.zeros),
+      PanelSource(
+        packed: packed, taps: g.taps, sourceChannels: g.inputChannels, targetChannels: g.outputChannels, turned: nil),
+      TileWriter(bias: bias, target: output, channels: g.outputChannels, accumulate: false),
+      targetCount: g.outputCount, part: part, of: parts)
   }
 
   package static func convolveInputGradient(
@@ -78,16 +77,14 @@ extension Body {
         accumulate: accumulate
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
-    for index in 0..<plan.inputGradient.count {
-      let pixels = plan.inputGradient[index]
-      multiply(
-        pixels, taps: g.taps, samples: samples, source: gradientOutput, sourceChannels: g.outputChannels,
-        sourceCount: g.outputCount, zeros: plan.zeros,
-        weights: PanelSource(
-          packed: packed, isTurned: plan.sharesPackedWeights, allTaps: plan.pixels.taps, turned: scratch),
-        bias: nil, target: gradientInput, targetChannels: g.inputChannels, targetCount: g.inputCount,
-        accumulate: accumulate, part: part, of: parts)
-    }
+    multiply(
+      ClassTiles(classes: plan.inputGradient, samples: samples),
+      RowSource(base: gradientOutput, sampleBytes: g.outputCount * 4, elementShift: 2, zeros: plan.zeros),
+      PanelSource(
+        packed: packed, taps: g.taps, sourceChannels: g.outputChannels, targetChannels: g.inputChannels,
+        turned: plan.sharesPackedWeights ? scratch : nil),
+      TileWriter(bias: nil, target: gradientInput, channels: g.inputChannels, accumulate: accumulate),
+      targetCount: g.inputCount, part: part, of: parts)
   }
 }
 
@@ -95,60 +92,59 @@ extension Body {
 private struct PanelSource {
   /// [target channels/16][T][source channels][16]; if turned, [source channels/16][T][target channels][16].
   let packed: UnsafePointer<Float>
-  /// Whether panels must be turned, into the second-level cache when their turn comes: an input gradient from the weights of the
-  /// forward product.
-  let isTurned: Bool
-  /// 0..<T.
-  let allTaps: UnsafePointer<Int32>
-  /// Room for two panels with the taps of one class.
-  let turned: UnsafeMutablePointer<Float>
+  /// T.
+  let taps: Int
+  let sourceChannels: Int
+  let targetChannels: Int
+  /// Room for two panels that must be turned; nil where they are read as they lie.
+  ///
+  /// An input gradient takes the weights of the forward product; they are turned into the second-level cache when their turn comes.
+  let turned: UnsafeMutablePointer<Float>?
 
-  /// Writes target channels [panel * 16, panel * 16 + 16) of the class's taps: [tapCount][source channels][16].
+  /// Floats from one panel to the next.
   @inline(__always)
-  func turn(
-    _ panel: Int, _ pixels: PixelClass, taps: Int, sourceChannels: Int, targetChannels: Int,
-    into target: UnsafeMutablePointer<Float>
-  ) {
-    for index in 0..<pixels.tapCount {
-      for source in 0..<sourceChannels / 16 {
-        let block = (source * taps + Int(pixels.taps[index])) * targetChannels + panel * 16
-        temper_transpose(packed + block * 16, 16, target + (index * sourceChannels + source * 16) * 16)
-      }
+  var panelStride: Int { taps * sourceChannels * 16 }
+
+  /// Gets panels ready for tiles of some classes.
+  @inline(__always)
+  func begin(_ panel: Int, _ panels: Int, _ classes: UnsafeBufferPointer<PixelClass>, _ kinds: Range<Int>) {
+    guard let turned else { return }
+    var isRead = InlineArray<256, Bool>(repeating: false)
+    for kind in kinds {
+      for index in 0..<classes[kind].tapCount { isRead[Int(classes[kind].taps[index])] = true }
+    }
+    for index in 0..<panels {
+      for tap in 0..<taps where isRead[tap] { turn(panel + index, tap, into: turned + index * panelStride) }
+    }
+  }
+
+  /// Writes target channels [panel * 16, panel * 16 + 16) of a tap: [source channels][16].
+  @inline(__always)
+  private func turn(_ panel: Int, _ tap: Int, into target: UnsafeMutablePointer<Float>) {
+    for source in 0..<sourceChannels / 16 {
+      let block = (source * taps + tap) * targetChannels + panel * 16
+      temper_transpose(packed + block * 16, 16, target + (tap * sourceChannels + source * 16) * 16)
     }
   }
 }
 
 /// The product behind both: target pixel = sum over its taps and source channels.
 private func multiply(
-  _ pixels: PixelClass, taps: Int, samples: Int, source: UnsafePointer<Float>, sourceChannels: Int, sourceCount: Int,
-  zeros: UnsafePointer<Float>, weights: PanelSource, bias: UnsafePointer<Float>?,
-  target: UnsafeMutablePointer<Float>, targetChannels: Int, targetCount: Int, accumulate: Bool, part: Int,
+  _ tiles: ClassTiles, _ source: RowSource, _ weights: PanelSource, _ writer: TileWriter, targetCount: Int, part: Int,
   of parts: Int
 ) {
-  let rowSource = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: zeros)
-  let isTurned = weights.isTurned
-  let kernel = MicroKernel(
-    taps: isTurned ? weights.allTaps : pixels.taps, tapCount: pixels.tapCount, depth: sourceChannels,
-    panelStride: (isTurned ? pixels.tapCount : taps) * sourceChannels * 16)
-  let writer = TileWriter(
-    pixels: pixels, samples: samples, bias: bias, target: target, channels: targetChannels, accumulate: accumulate)
-  let shares = TileShares(pixels: writer.total, channels: targetChannels, part: part, of: parts)
+  let shares = TileShares(tileCount: tiles.count, channels: writer.channels, part: part, of: parts)
   withScratch { pointers, tile in
     shares.visitBlocks(
-      of: rowSource, pixels, total: writer.total, sampleCount: targetCount, channels: targetChannels,
-      pointers: pointers,
-      beginPanels: { panel, panels in
-        guard isTurned else { return }
-        for index in 0..<panels {
-          weights.turn(
-            panel + index, pixels, taps: taps, sourceChannels: sourceChannels, targetChannels: targetChannels,
-            into: weights.turned + index * kernel.panelStride)
-        }
-      }
+      of: source, tiles, sampleCount: targetCount, channels: writer.channels, pointers: pointers,
+      beginPanels: { panel, panels, kinds in weights.begin(panel, panels, tiles.classes, kinds) }
     ) { pixelTile, panel, panels in
-      let weights = isTurned ? UnsafePointer(weights.turned) : weights.packed + panel * kernel.panelStride
-      let direct = writer.directTarget(firstPixel: pixelTile.firstPixel, panel: panel, panels: panels)
-      let (result, stride) = (direct ?? tile, direct == nil ? 32 : targetChannels)
+      let kernel = MicroKernel(
+        taps: pixelTile.pixels.taps, tapCount: pixelTile.pixels.tapCount, depth: weights.sourceChannels,
+        panelStride: weights.panelStride)
+      let weights = weights.turned.map { UnsafePointer($0) } ?? weights.packed + panel * weights.panelStride
+      let direct = writer.directTarget(pixelTile, panel: panel, panels: panels)
+      let (result, stride) = (direct ?? tile, direct == nil ? 32 : writer.channels)
       if panels == 2 {
         kernel.run32(pixelTile.rows, weights, result, stride: stride)
       } else {
@@ -156,17 +152,5 @@ private func multiply(
       }
       if direct == nil { writer.write(tile, pixelTile, panel: panel, panels: panels) }
     }
-  }
-}
-
-/// 2,048 row pointers with 512 places of targets behind them, and a tile of 8 x 32 floats, on the stack. (`withUnsafeTemporaryAllocation` takes more than 1,024
-/// bytes from the heap, and an inline array of vectors is made by a function that levels would share.)
-@inline(__always)
-func withScratch(_ body: (UnsafeMutablePointer<UnsafeRawPointer>, UnsafeMutablePointer<Float>) -> Void) {
-  var storage = InlineArray<2824, Int>(repeating: 0)
-  withUnsafeMutableBytes(of: &storage) { storage in
-    let start = storage.baseAddress!.alignedUp(toMultipleOf: 64)
-    let tile = (start + 20480).assumingMemoryBound(to: Float.self)
-    body(start.assumingMemoryBound(to: UnsafeRawPointer.self), tile)
   }
 }

@@ -18,7 +18,6 @@ struct Int8Product {
   let tapList: UnsafePointer<Int32>
   let taps: Int
   let channels: Int
-  let outputs: Int
   /// Bytes of one panel of 16 output channels.
   let panelBytes: Int
   /// How taps and channels become one run; nil where they do not.
@@ -30,7 +29,6 @@ struct Int8Product {
     tapList = pixels.taps
     taps = joined == nil ? pixels.tapCount : 1
     channels = joined == nil ? geometry.inputChannels : geometry.taps * geometry.inputChannels
-    outputs = geometry.outputChannels
     panelBytes = (joined == nil ? geometry.taps : 1) * tapBytes(channels)
   }
 }
@@ -59,7 +57,7 @@ extension Body {
     of parts: Int
   ) {
     let product = Int8Product(plan.geometry, plan.pixels)
-    let (taps, channels, outputs) = (product.taps, product.channels, product.outputs)
+    let (taps, channels, outputs) = (product.taps, product.channels, plan.geometry.outputChannels)
     let tapSize = tapBytes(channels)
     for panel in share((outputs + 15) / 16, part: part, of: parts) {
       let lanes = min(16, outputs - panel * 16)
@@ -112,30 +110,28 @@ extension Body {
           let sums = sums.baseAddress!.assumingMemoryBound(to: Int32.self)
           let runs = runs.baseAddress!
           let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-          for index in 0..<plan.forward.count {
-            let pixels = plan.forward[index]
-            let product = Int8Product(g, pixels)
-            let writer = Int8Writer(
-              product: product, total: samples * pixels.pixelCount, scales: scales, bias: bias, output: output)
-            let shares = TileShares(pixels: writer.total, channels: g.outputChannels, part: part, of: parts)
-            let limit = product.joined.map { min(64, 16384 / (tileRows * $0.stride)) } ?? 64
-            shares.visitBlocks(
-              of: source, pixels, total: writer.total, sampleCount: g.outputCount, channels: g.outputChannels,
-              pointers: pointers, limit: limit
-            ) { rows, slot in
-              if let joined = product.joined {
-                let runs = runs + slot * tileRows * joined.stride
-                for row in 0..<tileRows {
-                  joined.copy(0..<product.channels, rows, row: row, to: runs + row * joined.stride)
-                }
-                for row in 0..<tileRows { rows[row] = UnsafeRawPointer(runs + row * joined.stride) }
+          let tiles = ClassTiles(classes: plan.forward, samples: samples)
+          let writer = Int8Writer(outputs: g.outputChannels, scales: scales, bias: bias, output: output)
+          let shares = TileShares(tileCount: tiles.count, channels: g.outputChannels, part: part, of: parts)
+          let joinedTaps = JoinedTaps(g)
+          let limit = joinedTaps.map { min(64, 16384 / (tileRows * $0.stride)) } ?? 64
+          shares.visitBlocks(
+            of: source, tiles, sampleCount: g.outputCount, channels: g.outputChannels, pointers: pointers, limit: limit
+          ) { pixelTile, rows in
+            let product = Int8Product(g, pixelTile.pixels)
+            if let joined = product.joined {
+              let runs = runs + pixelTile.slot * tileRows * joined.stride
+              for row in 0..<tileRows {
+                joined.copy(0..<product.channels, rows, row: row, to: runs + row * joined.stride)
               }
-              product.sumRows(rows, into: sums + slot * tileRows)
-            } multiply: { pixelTile, panel, panels in
-              let weights = packed + panel * product.panelBytes
-              product.multiply(pixelTile.rows, weights, wide: panels == 2, into: tile)
-              writer.write(tile, sums + pixelTile.slot * tileRows, pixelTile, panel: panel, panels: panels)
+              for row in 0..<tileRows { rows[row] = UnsafeRawPointer(runs + row * joined.stride) }
             }
+            product.sumRows(rows, into: sums + pixelTile.slot * tileRows)
+          } multiply: { pixelTile, panel, panels in
+            let product = Int8Product(g, pixelTile.pixels)
+            let weights = packed + panel * product.panelBytes
+            product.multiply(pixelTile.rows, weights, wide: panels == 2, into: tile)
+            writer.write(tile, sums + pixelTile.slot * tileRows, pixelTile, panel: panel, panels: panels)
           }
         }
       }
@@ -145,9 +141,7 @@ extension Body {
 
 /// Scales tiles of sums and stores them.
 private struct Int8Writer {
-  let product: Int8Product
-  /// Pixels of the class in all samples.
-  let total: Int
+  let outputs: Int
   let scales: UnsafePointer<Float>
   let bias: UnsafePointer<Float>?
   let output: UnsafeMutablePointer<Float>
@@ -157,13 +151,12 @@ private struct Int8Writer {
   func write(
     _ tile: UnsafePointer<Int32>, _ rowSums: UnsafePointer<Int32>, _ pixelTile: PixelTile, panel: Int, panels: Int
   ) {
-    let outputs = product.outputs
     for index in 0..<panels {
       let k = (panel + index) * 16
       let lanes = min(16, outputs - k)
       let scale = load(scales + k, lanes)
       let offset = bias.map { load($0 + k, lanes) }
-      for row in 0..<min(tileRows, total - pixelTile.firstPixel) {
+      for row in 0..<min(tileRows, pixelTile.total - pixelTile.firstPixel) {
         let target = output + pixelTile.places[row] + k
         let sum = UnsafeRawPointer(tile + row * 32 + index * 16).loadUnaligned(as: Integers.self) &- rowSums[row]
         let result = offset.map { fma(temper_to_float(sum), scale, $0) } ?? temper_to_float(sum) * scale

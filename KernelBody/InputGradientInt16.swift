@@ -45,19 +45,33 @@ extension Body {
     accumulate: Bool, part: Int, of parts: Int
   ) {
     let g = plan.geometry
-    for index in 0..<plan.inputGradient.count {
-      let pixels = plan.inputGradient[index]
-      let kernel = MicroKernelInt16(
-        taps: pixels.taps, tapCount: pixels.tapCount, pairs: g.outputChannels / 2,
-        panelStride: g.taps * g.outputChannels * 8)
-      let source = RowSource(base: gradientOutput, sampleBytes: g.outputCount * 2, elementShift: 1, zeros: plan.zeros)
-      let writer = TileWriter(
-        pixels: pixels, samples: samples, bias: nil, target: gradientInput, channels: g.inputChannels,
-        accumulate: accumulate)
-      let scaling = ShardScaling(scales: scales, pixelsPerShard: samplesPerShard * pixels.pixelCount)
-      multiply(
-        kernel, pixels, source: source, packed: UnsafeRawPointer(packed).assumingMemoryBound(to: Int32.self), scaling,
-        writer, sampleCount: g.inputCount, part: part, of: parts)
+    let source = RowSource(base: gradientOutput, sampleBytes: g.outputCount * 2, elementShift: 1, zeros: plan.zeros)
+    let writer = TileWriter(bias: nil, target: gradientInput, channels: g.inputChannels, accumulate: accumulate)
+    let (tiles, words) = (
+      ClassTiles(classes: plan.inputGradient, samples: samples),
+      UnsafeRawPointer(packed).assumingMemoryBound(to: Int32.self)
+    )
+    let panelStride = g.taps * g.outputChannels * 8
+    // Target pixel = sum over its taps and source channels, as in Convolution.swift.
+    let shares = TileShares(tileCount: tiles.count, channels: g.inputChannels, part: part, of: parts)
+    withScratch { pointers, tile in
+      let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
+      shares.visitBlocks(
+        of: source, tiles, sampleCount: g.inputCount, channels: g.inputChannels, pointers: pointers
+      ) { pixelTile, panel, panels in
+        let pixels = pixelTile.pixels
+        let kernel = MicroKernelInt16(
+          taps: pixels.taps, tapCount: pixels.tapCount, pairs: g.outputChannels / 2, panelStride: panelStride)
+        let weights = words + panel * panelStride
+        if panels == 2 {
+          kernel.run32(pixelTile.rows, weights, tile)
+        } else {
+          kernel.run16(pixelTile.rows, weights, tile)
+        }
+        let scaling = ShardScaling(scales: scales, pixelsPerShard: samplesPerShard * pixels.pixelCount)
+        let result = scaling.apply(to: tile, firstPixel: pixelTile.firstPixel, total: pixelTile.total)
+        writer.write(result, pixelTile, panel: panel, panels: panels)
+      }
     }
   }
 }
@@ -115,28 +129,5 @@ private struct ShardScaling {
       store(temper_to_float(loadWords(tile + row * 32 + 16)) * scale, result + row * 32 + 16)
     }
     return result
-  }
-}
-
-/// Target pixel = sum over its taps and source channels, as in Convolution.swift.
-private func multiply(
-  _ kernel: MicroKernelInt16, _ pixels: PixelClass, source: RowSource, packed: UnsafePointer<Int32>,
-  _ scaling: ShardScaling, _ writer: TileWriter, sampleCount: Int, part: Int, of parts: Int
-) {
-  let shares = TileShares(pixels: writer.total, channels: writer.channels, part: part, of: parts)
-  withScratch { pointers, tile in
-    let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
-    shares.visitBlocks(
-      of: source, pixels, total: writer.total, sampleCount: sampleCount, channels: writer.channels, pointers: pointers
-    ) { pixelTile, panel, panels in
-      let weights = packed + panel * kernel.panelStride
-      if panels == 2 {
-        kernel.run32(pixelTile.rows, weights, tile)
-      } else {
-        kernel.run16(pixelTile.rows, weights, tile)
-      }
-      let result = scaling.apply(to: tile, firstPixel: pixelTile.firstPixel, total: writer.total)
-      writer.write(result, pixelTile, panel: panel, panels: panels)
-    }
   }
 }

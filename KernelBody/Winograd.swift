@@ -62,7 +62,8 @@ struct WinogradProduct {
     let block = WinogradBlock(channels: sourceChannels, scratch: scratch)
     let total = samples * table.patches.pixelCount
     let rows = RowSource(base: source, sampleBytes: sourceCount * 4, elementShift: 2, zeros: plan.zeros)
-    let shares = TileShares(pixels: total, channels: targetChannels, part: part, of: parts)
+    let shares = TileShares(
+      tileCount: (total + tileRows - 1) / tileRows, channels: targetChannels, part: part, of: parts)
     withScratch { pointers, _ in
       shares.visitPatches(of: rows, table, total: total, groups: block.groups, pointers: pointers) { pointers, group in
         let patches = block.patches + group * 128 * block.stride

@@ -52,7 +52,8 @@
       let weights = products + block.productCount
       let total = samples * table.patches.pixelCount
       let source = RowSource(base: input, sampleBytes: g.inputCount, elementShift: 0, zeros: plan.zeros)
-      let shares = TileShares(pixels: total, channels: g.outputChannels, part: part, of: parts)
+      let shares = TileShares(
+        tileCount: (total + tileRows - 1) / tileRows, channels: g.outputChannels, part: part, of: parts)
       let kernel = MicroKernelInt16(
         taps: table.patches.taps, tapCount: 1, pairs: g.inputChannels / 2, panelStride: 16 * block.weightStride)
       withScratch { pointers, _ in

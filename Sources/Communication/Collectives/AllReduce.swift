@@ -80,7 +80,8 @@ public final class AllReduce {
   ///     What it has written when it returns, ranks on this machine may read when `wait` returns. All ranks give one or none does.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)? = nil
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0,
+    finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)? = nil
   ) {
     precondition(pieces.count == self.pieces.count, "\(pieces.count) buffers for \(self.pieces.count) pieces")
     start(

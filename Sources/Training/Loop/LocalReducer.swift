@@ -18,7 +18,8 @@ public final class LocalReducer: Reducer {
   /// Opens a step; a member that holds all shards has exactly one piece.
   public func begin(
     step: UInt64, pieces: [UnsafeMutablePointer<Float>], result: UnsafeMutablePointer<Float>,
-    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0, finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)? = nil
+    maxima: UnsafeMutablePointer<Float>, halfScale: Float = 0,
+    finishing: ((Range<Int>, UnsafePointer<Float>) -> Void)? = nil
   ) {
     precondition(pieces.count == 1, "a single member holds one piece, the whole tree; got \(pieces.count)")
     piece = pieces[0]
