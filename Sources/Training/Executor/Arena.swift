@@ -13,9 +13,17 @@ final class Arena {
   private let memory: UnsafeMutableRawPointer
 
   /// Plans and allocates; every tensor has its address afterwards.
-  init(_ tensors: [Tensor]) {
+  ///
+  /// - Parameter sharing: makes the memory of shared tensors, which is no part of the arena.
+  /// - Throws: what the making of shared memory throws.
+  init(_ tensors: [Tensor], sharing: ProgramSharing? = nil) throws {
     let transient = tensors.filter { $0.lifetime == .transient && $0.lastStage >= 0 }
-    let persistent = tensors.filter { $0.lifetime == .persistent }
+    let shared = tensors.filter { $0.lifetime == .shared }
+    if let sharing, !shared.isEmpty {
+      try sharing.allocate(byteCount: shared.reduce(0) { $0 + Self.aligned($1.byteCount) })
+    }
+    let own = tensors.filter { $0.lifetime == .persistent }
+    let persistent = sharing?.memory == nil ? own + shared : own
     let (offsets, transientEnd) = Self.place(transient)
     var end = transientEnd
     var persistentOffsets: [Int] = []
@@ -29,6 +37,12 @@ final class Arena {
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: end)
     for (tensor, offset) in zip(transient, offsets) { tensor.place(at: memory + offset) }
     for (tensor, offset) in zip(persistent, persistentOffsets) { tensor.place(at: memory + offset) }
+    guard let start = sharing?.memory?.pointer else { return }
+    var next = UnsafeMutableRawPointer(start)
+    for tensor in shared {
+      tensor.place(at: next)
+      next += Self.aligned(tensor.byteCount)
+    }
   }
 
   deinit { memory.deallocate() }

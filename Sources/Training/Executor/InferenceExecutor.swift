@@ -32,7 +32,7 @@ public final class InferenceExecutor {
     self.pool = pool
     var lowering = InferenceLowering(model: model, maximumBatch: maximumBatch, threadCount: pool.threadCount)
     lowered = try lowering.lower()
-    program = Program(lowered.builder)
+    program = try Program(lowered.builder)
     classCount = lowered.classCount
     for layer in lowered.layers { layer.pack() }
   }

@@ -30,13 +30,18 @@ struct Program {
   let arena: Arena
   /// Where stages note their time.
   let profileSlot: ProfileSlot
+  /// With whom stages are shared.
+  let sharing: ProgramSharing?
 
   /// Plans the memory of everything that was built and flushed.
-  init(_ builder: ProgramBuilder) {
+  ///
+  /// - Throws: what the making of shared memory throws.
+  init(_ builder: ProgramBuilder) throws {
     builder.shrinkTensors()
     stages = builder.stages
     profileSlot = builder.profileSlot
-    arena = Arena(builder.tensors)
+    sharing = builder.sharing
+    arena = try Arena(builder.tensors, sharing: builder.sharing)
   }
 
   /// Runs one stage.

@@ -34,6 +34,8 @@ struct ProgramBuilder {
   private(set) var tensors: [Tensor] = []
   /// Elements of the sum vector, and the stage after which they are final.
   private(set) var written: [(range: Range<Int>, stage: Int)] = []
+  /// With whom `emitShared` shares; nil with nobody.
+  let sharing: ProgramSharing?
   private let shardCount: Int
   private let threadCount: Int
   /// Stages in which each thread takes whole shards, and the tensors they name.
@@ -44,7 +46,8 @@ struct ProgramBuilder {
     [(label: String, part: StepPart, tensors: [Tensor], completing: [Range<Int>], work: () -> Void)] = []
 
   /// Starts a program for a batch of shards; a program without shards has one.
-  init(shardCount: Int = 1, threadCount: Int = 1) {
+  init(shardCount: Int = 1, threadCount: Int = 1, sharing: ProgramSharing? = nil) {
+    self.sharing = sharing
     self.shardCount = shardCount
     self.threadCount = threadCount
   }
@@ -105,6 +108,33 @@ struct ProgramBuilder {
       work: { work(scratch.floats + $0.thread * count, $0.part, $0.parts) })
     append(stage, using + [scratch], completing)
   }
+
+  /// `emit` for work of which each member that shares it does a part, between two meetings, on shared tensors.
+  mutating func emitShared(
+    _ label: String, using: [Tensor], _ work: @escaping (_ part: Int, _ parts: Int) -> Void
+  ) {
+    flush()
+    let sharing = sharing
+    let stage = Stage(
+      label: label, part: part, split: .perThread(4),
+      work: { share in
+        let share = sharing?.part(share) ?? share
+        work(share.part, share.parts)
+      })
+    append(stage, using, [])
+  }
+
+  /// Appends the end of shared work: what every member has done is there for all.
+  mutating func emitMeeting(_ label: String) {
+    guard let sharing else { return }
+    let part = part
+    self.part = .communication
+    emitSerial(label, using: []) { sharing.meet() }
+    self.part = part
+  }
+
+  /// What lives as long as the stages that name it, or is shared where they are.
+  var sharedOrTransient: Tensor.Lifetime { sharing == nil ? .transient : .shared }
 
   /// Appends a stage that the caller runs alone.
   mutating func emitSerial(_ label: String, using: [Tensor], _ work: @escaping () -> Void) {

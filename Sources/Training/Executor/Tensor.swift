@@ -10,6 +10,8 @@ final class Tensor {
     case transient
     /// For as long as the program exists; zero at the start.
     case persistent
+    /// The same, in memory of all members that share the loading of weights, where there is such memory.
+    case shared
   }
 
   /// What it holds, for messages and profiles.

@@ -32,11 +32,12 @@ public final class TrainingExecutor {
   ///   - assignment: the shards of this member.
   ///   - precision: in which numbers to compute.
   ///   - pool: runs the stages; results do not depend on its size.
+  ///   - sharing: with whom the loading of weights is shared; nil with nobody. No result depends on it.
   /// - Throws: `TrainingError.unsupported` when the graph has no output "logits", a parameter that the loss does not reach, or
-  ///   a BatchNorm over a single value per shard.
+  ///   a BatchNorm over a single value per shard; what `sharing` throws.
   public init(
     graph: Graph, layout: ParameterLayout, reduction: ReductionPlan, assignment: ShardAssignment,
-    precision: ExecutionPrecision, pool: ThreadPool
+    precision: ExecutionPrecision, pool: ThreadPool, sharing: LoadSharing? = nil
   ) throws {
     self.assignment = assignment
     self.precision = precision
@@ -44,9 +45,9 @@ public final class TrainingExecutor {
     self.pool = pool
     var lowering = TrainingLowering(
       graph: graph, layout: layout, reduction: reduction, assignment: assignment, precision: precision,
-      threadCount: pool.threadCount)
+      threadCount: pool.threadCount, sharing: sharing.map { ProgramSharing($0) })
     lowered = try lowering.lower()
-    program = Program(lowered.builder)
+    program = try Program(lowered.builder)
   }
 
   /// Normalized samples in shard order, [samples, H, W, C], read by `forward`.
@@ -92,9 +93,11 @@ public final class TrainingExecutor {
   ///
   /// - Parameter flat: `ParameterLayout.parameterElementCount` Floats, read until the last `forward` and `backward` with these
   ///   weights have returned.
-  public func loadWeights(flat: UnsafePointer<Float>) {
+  /// - Throws: what `sharing` throws when another member is lost.
+  public func loadWeights(flat: UnsafePointer<Float>) throws {
     step.weights = flat
     program.run(lowered.loadStages, on: pool)
+    try program.sharing?.check()
   }
 
   /// Sets the scale of every fake-quantized activation, by observer index; used by the next `forward`.
@@ -148,8 +151,10 @@ public final class TrainingExecutor {
     bind(pieces)
     step.gradientScale = lossScale / Float(assignment.globalBatchSize)
     var bucket = 0
+    // The others may change what is shared once they have all buckets: the last one waits until nothing is read any more.
+    let early = reduction.buckets.count - (program.sharing == nil ? 0 : 1)
     for stage in lowered.backwardStages {
-      while bucket < reduction.buckets.count, lowered.completionStages[bucket] <= stage {
+      while bucket < early, lowered.completionStages[bucket] <= stage {
         completed(bucket)
         bucket += 1
       }

@@ -10,16 +10,11 @@ import Graph
 import Kernels
 
 extension TrainingLowering {
-  /// Emits int16 weights for the input gradient, and the gradient's limit that follows from them.
-  mutating func emitIntegerGradientLoading(_ layer: ConvolutionLayer, integers: Tensor) {
-    guard let packed = layer.packedGradientInt16, let limit = layer.gradientLimit else { return }
-    let (plan, name, channels) = (layer.plan, layer.node.name, layer.plan.geometry.inputChannels)
-    let magnitudes = builder.tensor("\(name) magnitudes", Int32.self, count: channels)
-    builder.emit("\(name) pack for gradient", using: [integers, magnitudes]) { part, parts in
-      kernels.packInputGradientWeightsInt16(
-        plan, weights: integers.int8s, into: packed.int16s, magnitudes: magnitudes.int32s, part: part, of: parts)
-    }
-    builder.emitSerial("\(name) gradient limit", using: [magnitudes]) {
+  /// Emits the limit of a gradient that follows from the weights for its product.
+  mutating func emitGradientLimit(_ layer: ConvolutionLayer) {
+    guard let magnitudes = layer.magnitudes, let limit = layer.gradientLimit else { return }
+    let channels = layer.plan.geometry.inputChannels
+    builder.emitSerial("\(layer.node.name) gradient limit", using: [magnitudes]) {
       let largest = UnsafeBufferPointer(start: magnitudes.int32s, count: channels).max() ?? 0
       limit.floats[0] = Float(min(32_767, Int32.max / max(1, largest)))
     }

@@ -20,8 +20,10 @@ final class ConvolutionLayer {
   var packedGradient: Tensor?
   /// Whether both gradients are products of integers: input and weights are int8, and output channels come in pairs.
   var hasIntegerGradients = false
-  /// For `convolveInputGradientInt16`, and the largest integer that its sums allow a gradient to have [1].
+  /// For `convolveInputGradientInt16`, by how much a gradient of 1 reaches each channel [C], and the largest integer that sums
+  /// therefore allow a gradient to have [1].
   var packedGradientInt16: Tensor?
+  var magnitudes: Tensor?
   var gradientLimit: Tensor?
   /// For `convolveInt8`.
   var packedInt8: Tensor?
@@ -157,22 +159,26 @@ extension TrainingLowering {
       biasGradients: biasEntry.map { pieceTable(offset: $0.offset) })
     let (plan, outputs) = (layer.plan, geometry.outputChannels)
     if hasBias { layer.bias = builder.floats("\(node.name).bias", count: outputs, lifetime: .persistent) }
+    // One scale for the whole tensor needs all ranges first: every member then finds it for itself.
+    let lifetime: Tensor.Lifetime = layer.quantization?.granularity == .perChannel ? .shared : .persistent
     if layer.quantization != nil {
-      layer.weightScales = builder.floats("\(node.name) weight scales", count: outputs, lifetime: .persistent)
+      layer.weightScales = builder.floats("\(node.name) weight scales", count: outputs, lifetime: lifetime)
     }
     if layer.quantization != nil, let observer = source.observer {
       layer.inputObserver = observer
       layer.productScales = builder.floats("\(node.name) product scales", count: outputs, lifetime: .persistent)
       layer.packedInt8 = builder.tensor(
-        "\(node.name) packed int8", UInt8.self, count: plan.packedInt8ByteCount, lifetime: .persistent)
+        "\(node.name) packed int8", UInt8.self, count: plan.packedInt8ByteCount, lifetime: lifetime)
       layer.hasIntegerGradients = outputs % 2 == 0
     } else if layer.quantization != nil || precision == .fp16 || !plan.weightsArePacked {
-      layer.packed = builder.floats("\(node.name) packed", count: plan.packedWeightCount, lifetime: .persistent)
+      let isShared = precision == .fp16 && plan.weightsArePacked
+      layer.packed = builder.floats(
+        "\(node.name) packed", count: plan.packedWeightCount, lifetime: isShared ? .shared : .persistent)
     }
     if source.requiresGradient, layer.hasIntegerGradients {
       layer.packedGradientInt16 = builder.tensor(
         "\(node.name) packed for gradient", Int16.self, count: plan.packedInputGradientWeightCount,
-        lifetime: .persistent)
+        lifetime: .shared)
       layer.gradientLimit = builder.floats("\(node.name) gradient limit", count: 1, lifetime: .persistent)
     } else if source.requiresGradient, precision != .calibration, !plan.sharesPackedWeights {
       layer.packedGradient = builder.floats(

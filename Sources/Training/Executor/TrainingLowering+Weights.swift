@@ -6,16 +6,58 @@ import Quantization
 
 extension TrainingLowering {
   /// Emits everything `loadWeights` runs.
+  ///
+  /// Layer by layer, so that what one stage leaves in a cache is there for the next; where members share the work, stage by
+  /// stage, so that they meet twice and not twice for every layer.
   mutating func emitLoading() {
     emitVectors()
-    for node in fused {
-      guard let layer = convolutions[node.node.id] else { continue }
-      builder.part = layer.quantization == nil ? .other : .quantize
-      if layer.quantization != nil {
-        emitQuantizedLoading(layer)
-      } else {
-        emitFloatLoading(layer)
+    let layers = fused.compactMap { convolutions[$0.node.id] }
+    guard builder.sharing != nil else {
+      for layer in layers {
+        let integers = emitRounding(layer)
+        emitPackingForGradient(layer, integers)
+        emitUnshared(layer, integers)
       }
+      return
+    }
+    let rounded = layers.map { (layer: $0, integers: emitRounding($0)) }
+    if precision != .fp32 { builder.emitMeeting("weights are rounded") }
+    for (layer, integers) in rounded { emitPackingForGradient(layer, integers) }
+    if precision == .quantized { builder.emitMeeting("weights are packed") }
+    for (layer, integers) in rounded { emitUnshared(layer, integers) }
+  }
+
+  /// The first of a layer's stages: weights to halves, or to integers, which are returned.
+  private mutating func emitRounding(_ layer: ConvolutionLayer) -> Tensor? {
+    builder.part = layer.quantization == nil ? .other : .quantize
+    if layer.quantization != nil { return emitQuantizing(layer) }
+    guard precision == .fp16, layer.plan.weightsArePacked, let packed = layer.packed else { return nil }
+    emitHalves(layer, into: packed)
+    return nil
+  }
+
+  /// The second: int16 weights for the input gradient, of integers of all output channels.
+  private mutating func emitPackingForGradient(_ layer: ConvolutionLayer, _ integers: Tensor?) {
+    guard let integers, let packed = layer.packedGradientInt16 else { return }
+    builder.part = .quantize
+    let (plan, channels) = (layer.plan, layer.plan.geometry.inputChannels)
+    let magnitudes = builder.tensor(
+      "\(layer.node.name) magnitudes", Int32.self, count: channels, lifetime: builder.sharedOrTransient)
+    layer.magnitudes = magnitudes
+    builder.emitShared("\(layer.node.name) pack for gradient", using: [integers, magnitudes]) { part, parts in
+      kernels.packInputGradientWeightsInt16(
+        plan, weights: integers.int8s, into: packed.int16s, magnitudes: magnitudes.int32s, part: part, of: parts)
+    }
+  }
+
+  /// What every member does for itself, of what it has by then.
+  private mutating func emitUnshared(_ layer: ConvolutionLayer, _ integers: Tensor?) {
+    builder.part = layer.quantization == nil ? .other : .quantize
+    if let integers {
+      emitGradientLimit(layer)
+      emitDequantizing(layer, integers)
+    } else {
+      emitFloatPacking(layer)
     }
   }
 
@@ -38,10 +80,20 @@ extension TrainingLowering {
     }
   }
 
-  private mutating func emitFloatLoading(_ layer: ConvolutionLayer) {
+  private mutating func emitHalves(_ layer: ConvolutionLayer, into rounded: Tensor) {
+    let (step, count) = (step, layer.weightEntry.elementCount)
+    builder.emitShared("\(layer.node.name) round weights", using: [rounded]) { part, parts in
+      kernels.roundToHalf(
+        layer.stateWeights(step), count: count, output: rounded.floats, part: part, of: parts)
+    }
+  }
+
+  /// Packs what kernels do not take as it lies, of rounded weights in fp16.
+  private mutating func emitFloatPacking(_ layer: ConvolutionLayer) {
     guard precision == .fp16 else { return emitPacking(layer, of: nil) }
+    if layer.plan.weightsArePacked { return emitPacking(layer, of: layer.packed) }
     let (step, count, name) = (step, layer.weightEntry.elementCount, layer.node.name)
-    let rounded = floatsToPack(layer, "\(name) rounded weights")
+    let rounded = builder.floats("\(name) rounded weights", count: count)
     builder.emit("\(name) round weights", using: [rounded]) { part, parts in
       kernels.roundToHalf(
         layer.stateWeights(step), count: count, output: rounded.floats, part: part, of: parts)
@@ -75,14 +127,16 @@ extension TrainingLowering {
   ///
   /// Products of floats see the dequantized integers; no weight is out of range, so the straight-through gradient is whole.
   /// Panel by panel, so that the passes over a panel read it from memory once.
-  private mutating func emitQuantizedLoading(_ layer: ConvolutionLayer) {
-    guard let quantization = layer.quantization, let scales = layer.weightScales else { return }
+  private mutating func emitQuantizing(_ layer: ConvolutionLayer) -> Tensor? {
+    guard let quantization = layer.quantization, let scales = layer.weightScales else { return nil }
     let (step, plan, name) = (step, layer.plan, layer.node.name)
     let channels = plan.geometry.outputChannels
     let rows = layer.weightEntry.elementCount / channels
     let limit = quantization.range.limit
     let inverseScales = builder.floats("\(name) inverse scales", count: channels)
-    let integers = builder.tensor("\(name) integers", Int8.self, count: layer.weightEntry.elementCount)
+    let integers = builder.tensor(
+      "\(name) integers", Int8.self, count: layer.weightEntry.elementCount,
+      lifetime: quantization.granularity == .perChannel ? builder.sharedOrTransient : .transient)
     let panelWidth = ConvolutionPlan.panelWidth
     let panels = (channels + panelWidth - 1) / panelWidth
 
@@ -106,7 +160,7 @@ extension TrainingLowering {
     }
     switch quantization.granularity {
     case .perChannel:
-      builder.emit("\(name) quantize weights", using: [inverseScales, integers]) { part, parts in
+      builder.emitShared("\(name) quantize weights", using: [inverseScales, integers]) { part, parts in
         for panel in panels * part / parts..<panels * (part + 1) / parts {
           findRanges(panel)
           setScales(panel)
@@ -126,8 +180,14 @@ extension TrainingLowering {
         for panel in panels * part / parts..<panels * (part + 1) / parts { quantize(panel) }
       }
     }
-    emitIntegerGradientLoading(layer, integers: integers)
-    guard layer.packed != nil || layer.packedGradient != nil else { return }
+    return integers
+  }
+
+  /// For products of floats.
+  private mutating func emitDequantizing(_ layer: ConvolutionLayer, _ integers: Tensor) {
+    guard let scales = layer.weightScales, layer.packed != nil || layer.packedGradient != nil else { return }
+    let (name, channels) = (layer.node.name, layer.plan.geometry.outputChannels)
+    let rows = layer.weightEntry.elementCount / channels
     let real = floatsToPack(layer, "\(name) quantized weights")
     builder.emit("\(name) dequantize weights", using: [integers, real]) { part, parts in
       kernels.dequantizeWeights(

@@ -98,14 +98,14 @@ struct TrainingLowering {
 
   init(
     graph: Graph, layout: ParameterLayout, reduction: ReductionPlan, assignment: ShardAssignment,
-    precision: ExecutionPrecision, threadCount: Int
+    precision: ExecutionPrecision, threadCount: Int, sharing: ProgramSharing? = nil
   ) {
     self.graph = graph
     self.layout = layout
     self.reduction = reduction
     self.assignment = assignment
     self.precision = precision
-    builder = ProgramBuilder(shardCount: assignment.shards.count, threadCount: threadCount)
+    builder = ProgramBuilder(shardCount: assignment.shards.count, threadCount: threadCount, sharing: sharing)
     fused = FusedNode.fuse(graph)
     consumers = graph.consumers()
     step = StepInputs(

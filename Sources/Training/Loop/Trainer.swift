@@ -92,7 +92,7 @@ public final class Trainer {
     executor.input = batch.input
     executor.labels = batch.labels
     profile?.mark(.other)
-    executor.loadWeights(flat: state.weights.pointer)
+    try executor.loadWeights(flat: state.weights.pointer)
     executor.setActivationScales(buffers.activationScales(of: plan))
     executor.setFrozenStatistics(phase.batchNormIsFrozen ? UnsafePointer(state.statistics.pointer) : nil)
     let lossScale = phase.precision == .fp16 ? state.lossScale.value : 1
@@ -134,7 +134,8 @@ public final class Trainer {
     let isQuantized = precision == .quantized || precision == .calibration
     return try TrainingExecutor(
       graph: isQuantized ? plan.quantizedGraph ?? plan.floatGraph : plan.floatGraph, layout: plan.layout,
-      reduction: plan.reduction, assignment: assignment, precision: precision, pool: pool)
+      reduction: plan.reduction, assignment: assignment, precision: precision, pool: pool,
+      sharing: state.loadSharing)
   }
 
   /// Sets the first scales: float forward passes over the next batches, ranges reduced per batch, one observer update each.
@@ -142,7 +143,7 @@ public final class Trainer {
   /// Works on the scratch observers, which become the state's when the step is committed.
   private func calibrate(_ reducer: any Reducer) throws {
     let executor = try makeExecutor(.calibration)
-    executor.loadWeights(flat: state.weights.pointer)
+    try executor.loadWeights(flat: state.weights.pointer)
     let batchCount = plan.spec.quantization.calibrationBatches
     let maximumCount = plan.reduction.maximumCount
     let own = FloatVector(count: batchCount * maximumCount)

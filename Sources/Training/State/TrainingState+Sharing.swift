@@ -27,9 +27,11 @@ extension TrainingState {
   /// - Parameters:
   ///   - memory: `sharedCount` Floats.
   ///   - owner: keeps the memory for as long as it lives.
-  public func share(_ memory: UnsafeMutablePointer<Float>, owner: AnyObject) {
+  ///   - loading: how the members share the work of loading weights.
+  public func share(_ memory: UnsafeMutablePointer<Float>, owner: AnyObject, loading: LoadSharing) {
     precondition(ownVectors == nil, "the state is shared already")
     ownVectors = vectors
+    loadSharing = loading
     let (current, next) = (place(0, in: memory, owner: owner), place(1, in: memory, owner: owner))
     vectors = current
     nextVectors = next
@@ -42,6 +44,7 @@ extension TrainingState {
     vectors = own
     ownVectors = nil
     nextVectors = nil
+    loadSharing = nil
   }
 
   /// What the members have written becomes the state.

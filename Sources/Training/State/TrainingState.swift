@@ -20,6 +20,8 @@ public final class TrainingState: @unchecked Sendable {
   var nextVectors: StateVectors?
   /// Their own memory while they lie elsewhere.
   var ownVectors: StateVectors?
+  /// How the members that share them share the work of loading them.
+  var loadSharing: LoadSharing?
   /// Running means and variances in `ParameterLayout`'s buffer order.
   public let statistics: FloatVector
   /// Moving average of weights and statistics; `nil` when the job has it switched off.

@@ -3,6 +3,7 @@
 import Foundation
 import Graph
 import Quantization
+import Testing
 
 @testable import Training
 
@@ -88,7 +89,7 @@ final class Member {
   /// Keeps the weights, which the executor reads until it is done.
   func load(weights values: [Float]) {
     weights.copy(from: values)
-    executor.loadWeights(flat: weights.pointer)
+    do { try executor.loadWeights(flat: weights.pointer) } catch { Issue.record(error) }
   }
 
   /// One forward and backward pass.

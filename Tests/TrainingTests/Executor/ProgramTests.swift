@@ -36,7 +36,7 @@ struct ProgramTests {
   }
 
   @Test("consecutive shardwise steps are one stage when threads can take whole shards, else one each")
-  func shardwiseSteps() {
+  func shardwiseSteps() throws {
     for (threads, stageCount) in [(1, 3), (2, 3), (3, 3), (4, 3), (5, 4)] {
       var builder = ProgramBuilder(shardCount: 4, threadCount: threads)
       let local = builder.shardFloats("local", perShard: 1_000)
@@ -53,7 +53,7 @@ struct ProgramTests {
       builder.emit("whole", using: [kept]) { _, _ in }
       #expect(builder.stages.count == stageCount, "\(threads) threads")
       #expect(builder.written.map(\.range) == [3..<5] && builder.written.map(\.stage) == [stageCount - 2])
-      let program = Program(builder)
+      let program = try Program(builder)
       program.run(program.stages.indices, on: ThreadPool(threadCount: threads))
       let sharesMemory = stageCount == 3
       #expect(local.byteCount == 4_000 * (sharesMemory ? threads : 4), "\(threads) threads")

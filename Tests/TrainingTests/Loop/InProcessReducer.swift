@@ -27,6 +27,8 @@ final class InProcessHub: @unchecked Sendable {
   /// Fails the reduction of this step once it is reached.
   private let failingStep: UInt64?
   private var isLost = false
+  private var memory: FloatVector?
+  private(set) var meetings = 0
 
   init(plan: ReductionPlan, shardCount: Int, worldSize: Int, failingStep: UInt64? = nil) {
     self.plan = plan
@@ -36,6 +38,16 @@ final class InProcessHub: @unchecked Sendable {
   }
 
   var worldSize: Int { condition.withLock { members.count } }
+
+  /// How a member shares the loading of weights with the others.
+  func loadSharing(rank: Int) -> LoadSharing {
+    LoadSharing(rank: rank, worldSize: worldSize) { [self] count in
+      meet { $0.memory = FloatVector(count: count) }
+      return condition.withLock { memory }
+    } meet: { [self] in
+      meet { $0.meetings += 1 }
+    }
+  }
 
   func register(
     rank: Int, step: UInt64, pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)],

@@ -31,10 +31,10 @@ enum Members {
       start?.copySnapshot(into: state)
       return state
     }
-    if sharing { share(states) }
     let dataset = JobFixture.dataset()
     let hub = InProcessHub(
       plan: plan.reduction, shardCount: spec.training.virtualShards, worldSize: ranges.count)
+    if sharing { share(states, hub) }
     let outcomes = Mutex<[Int: Result<Outcome, any Error>]>([:])
     let group = DispatchGroup()
     for rank in ranges.indices {
@@ -50,6 +50,7 @@ enum Members {
     }
     group.wait()
     for state in states { state.unshare() }
+    if sharing { #expect(hub.meetings > 0) }
     let results = try outcomes.withLock { outcomes in try ranges.indices.map { try #require(outcomes[$0]).get() } }
     for result in results {
       #expect(result.state.differences(from: results[0].state) == [])
@@ -59,10 +60,12 @@ enum Members {
   }
 
   /// Moves equal states to one memory, as `SharedState` does across processes.
-  static func share(_ states: [TrainingState]) {
+  static func share(_ states: [TrainingState], _ hub: InProcessHub) {
     let memory = FloatVector(count: states[0].sharedCount, repeating: .nan)
     for (rank, state) in states.enumerated() { state.fill(memory.pointer, part: rank, of: states.count) }
-    for state in states { state.share(memory.pointer, owner: memory) }
+    for (rank, state) in states.enumerated() {
+      state.share(memory.pointer, owner: memory, loading: hub.loadSharing(rank: rank))
+    }
   }
 
   private static func member(

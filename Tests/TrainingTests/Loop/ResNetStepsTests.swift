@@ -37,7 +37,7 @@ import Testing
       let input = LoopGolden.uniform(5000 + step, count: 16 * 16 * 16 * 3)
       for (index, value) in input.enumerated() { executor.input[index] = Float(value) }
       for index in 0..<16 { executor.labels[index] = Int32(index * 7 % 5) }
-      executor.loadWeights(flat: state.weights.pointer)
+      try executor.loadWeights(flat: state.weights.pointer)
       reducer.begin(
         step: UInt64(step), pieces: buffers.pieces, result: buffers.sum.pointer, maxima: buffers.maxima.pointer,
         finishing: update.begin(buffers, state: state, lossScale: 1))

@@ -47,6 +47,14 @@ import Testing
     #expect(shared.state.differences(from: alone.state) == [])
   }
 
+  @Test("one scale per tensor, and float products of quantized weights, are the same where members share weights")
+  func sharingPerTensor() throws {
+    let spec = JobFixture.spec { $0.quantization.weights.granularity = .perTensor }
+    let alone = try Members.train(spec, ranges: [0..<8], until: 7)
+    let shared = try Members.train(spec, ranges: [0..<1, 1..<5, 5..<8], until: 7, sharing: true)
+    #expect(shared.state.differences(from: alone.state) == [])
+  }
+
   @Test("who shares its state keeps it when a step fails, whatever the others have written by then")
   func lostWhileSharing() throws {
     let spec = JobFixture.spec()
@@ -56,7 +64,7 @@ import Testing
       plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
     let hub = InProcessHub(plan: plan.reduction, shardCount: 8, worldSize: 1, failingStep: 3)
     let reducer = InProcessReducer(hub: hub, rank: 0, plan: plan.reduction, shards: 0..<8)
-    Members.share([state])
+    Members.share([state], hub)
     for _ in 0..<3 { _ = try trainer.step(reducer) }
     let before = state.allBytes
     #expect(throws: InProcessHub.Lost.self) { try trainer.step(reducer) }
