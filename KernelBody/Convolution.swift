@@ -47,18 +47,19 @@ extension Body {
     of parts: Int
   ) {
     let g = plan.geometry
+    let weights = WeightPanels(
+      packed: packed, taps: g.taps, sourceChannels: g.inputChannels, targetChannels: g.outputChannels,
+      areTurned: false)
     if let tiles = plan.forwardTiles {
       return WinogradProduct(
-        plan: plan, table: tiles.pointee, source: input, sourceChannels: g.inputChannels, sourceCount: g.inputCount,
-        packed: packed, isGradient: false, bias: bias, target: output, targetChannels: g.outputChannels,
-        accumulate: false
+        plan: plan, table: tiles.pointee, source: input, sourceCount: g.inputCount, weights: weights, bias: bias,
+        target: output, accumulate: false
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
     multiply(
       ClassTiles(classes: plan.forward, samples: samples),
       RowSource(base: input, sampleBytes: g.inputCount * 4, elementShift: 2, zeros: plan.zeros),
-      PanelSource(
-        packed: packed, taps: g.taps, sourceChannels: g.inputChannels, targetChannels: g.outputChannels, turned: nil),
+      PanelSource(panels: weights, turned: nil),
       TileWriter(bias: bias, target: output, channels: g.outputChannels, accumulate: false),
       targetCount: g.outputCount, part: part, of: parts)
   }
@@ -69,20 +70,19 @@ extension Body {
     of parts: Int
   ) {
     let g = plan.geometry
+    let weights = WeightPanels(
+      packed: packed, taps: g.taps, sourceChannels: g.outputChannels, targetChannels: g.inputChannels,
+      areTurned: plan.sharesPackedWeights)
     if let tiles = plan.inputGradientTiles {
       return WinogradProduct(
-        plan: plan, table: tiles.pointee, source: gradientOutput, sourceChannels: g.outputChannels,
-        sourceCount: g.outputCount,
-        packed: packed, isGradient: true, bias: nil, target: gradientInput, targetChannels: g.inputChannels,
-        accumulate: accumulate
+        plan: plan, table: tiles.pointee, source: gradientOutput, sourceCount: g.outputCount, weights: weights,
+        bias: nil, target: gradientInput, accumulate: accumulate
       ).run(samples: samples, scratch: scratch, part: part, of: parts)
     }
     multiply(
       ClassTiles(classes: plan.inputGradient, samples: samples),
       RowSource(base: gradientOutput, sampleBytes: g.outputCount * 4, elementShift: 2, zeros: plan.zeros),
-      PanelSource(
-        packed: packed, taps: g.taps, sourceChannels: g.outputChannels, targetChannels: g.inputChannels,
-        turned: plan.sharesPackedWeights ? scratch : nil),
+      PanelSource(panels: weights, turned: weights.areTurned ? scratch : nil),
       TileWriter(bias: nil, target: gradientInput, channels: g.inputChannels, accumulate: accumulate),
       targetCount: g.inputCount, part: part, of: parts)
   }
@@ -90,40 +90,40 @@ extension Body {
 
 /// Where the panels of a product come from.
 private struct PanelSource {
-  /// [target channels/16][T][source channels][16]; if turned, [source channels/16][T][target channels][16].
-  let packed: UnsafePointer<Float>
-  /// T.
-  let taps: Int
-  let sourceChannels: Int
-  let targetChannels: Int
+  let panels: WeightPanels
   /// Room for two panels that must be turned; nil where they are read as they lie.
   ///
-  /// An input gradient takes the weights of the forward product; they are turned into the second-level cache when their turn comes.
+  /// They are turned into the second-level cache when their turn comes.
   let turned: UnsafeMutablePointer<Float>?
 
-  /// Floats from one panel to the next.
+  /// Where a panel begins that is ready, and those after it.
   @inline(__always)
-  var panelStride: Int { taps * sourceChannels * 16 }
+  func start(_ panel: Int) -> UnsafePointer<Float> {
+    turned.map { UnsafePointer($0) } ?? panels.packed + panel * panels.panelStride
+  }
 
   /// Gets panels ready for tiles of some classes.
   @inline(__always)
-  func begin(_ panel: Int, _ panels: Int, _ classes: UnsafeBufferPointer<PixelClass>, _ kinds: Range<Int>) {
+  func begin(_ panel: Int, _ count: Int, _ classes: UnsafeBufferPointer<PixelClass>, _ kinds: Range<Int>) {
     guard let turned else { return }
     var isRead = InlineArray<256, Bool>(repeating: false)
     for kind in kinds {
       for index in 0..<classes[kind].tapCount { isRead[Int(classes[kind].taps[index])] = true }
     }
-    for index in 0..<panels {
-      for tap in 0..<taps where isRead[tap] { turn(panel + index, tap, into: turned + index * panelStride) }
+    for index in 0..<count {
+      for tap in 0..<panels.taps where isRead[tap] {
+        turn(panel + index, tap, into: turned + index * panels.panelStride)
+      }
     }
   }
 
   /// Writes target channels [panel * 16, panel * 16 + 16) of a tap: [source channels][16].
   @inline(__always)
   private func turn(_ panel: Int, _ tap: Int, into target: UnsafeMutablePointer<Float>) {
-    for source in 0..<sourceChannels / 16 {
-      let block = (source * taps + tap) * targetChannels + panel * 16
-      temper_transpose(packed + block * 16, 16, target + (tap * sourceChannels + source * 16) * 16)
+    for source in 0..<panels.sourceChannels / 16 {
+      temper_transpose(
+        panels.block(source: source, tap: tap, panel: panel), 16,
+        target + (tap * panels.sourceChannels + source * 16) * 16)
     }
   }
 }
@@ -137,12 +137,13 @@ private func multiply(
   withScratch { pointers, tile in
     shares.visitBlocks(
       of: source, tiles, sampleCount: targetCount, channels: writer.channels, pointers: pointers,
-      beginPanels: { panel, panels, kinds in weights.begin(panel, panels, tiles.classes, kinds) }
+      beginPanels: { panel, panels, kinds in weights.begin(panel, panels, tiles.classes, kinds) },
+      readAhead: { weights.panels.readPanelsAhead($0, $1, share: $2, of: $3) }
     ) { pixelTile, panel, panels in
       let kernel = MicroKernel(
-        taps: pixelTile.pixels.taps, tapCount: pixelTile.pixels.tapCount, depth: weights.sourceChannels,
-        panelStride: weights.panelStride)
-      let weights = weights.turned.map { UnsafePointer($0) } ?? weights.packed + panel * weights.panelStride
+        taps: pixelTile.pixels.taps, tapCount: pixelTile.pixels.tapCount, depth: weights.panels.sourceChannels,
+        panelStride: weights.panels.panelStride)
+      let weights = weights.start(panel)
       let direct = writer.directTarget(pixelTile, panel: panel, panels: panels)
       let (result, stride) = (direct ?? tile, direct == nil ? 32 : writer.channels)
       if panels == 2 {

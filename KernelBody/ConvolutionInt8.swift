@@ -114,6 +114,7 @@ extension Body {
           let writer = Int8Writer(outputs: g.outputChannels, scales: scales, bias: bias, output: output)
           let shares = TileShares(tileCount: tiles.count, channels: g.outputChannels, part: part, of: parts)
           let joinedTaps = JoinedTaps(g)
+          let panelBytes = Int8Product(g, plan.pixels).panelBytes
           let limit = joinedTaps.map { min(64, 16384 / (tileRows * $0.stride)) } ?? 64
           shares.visitBlocks(
             of: source, tiles, sampleCount: g.outputCount, channels: g.outputChannels, pointers: pointers, limit: limit
@@ -127,6 +128,8 @@ extension Body {
               for row in 0..<tileRows { rows[row] = UnsafeRawPointer(runs + row * joined.stride) }
             }
             product.sumRows(rows, into: sums + pixelTile.slot * tileRows)
+          } readAhead: { panel, panels, share, shares in
+            readAhead(packed + panel * panelBytes, byteCount: panels * panelBytes, share: share, of: shares)
           } multiply: { pixelTile, panel, panels in
             let product = Int8Product(g, pixelTile.pixels)
             let weights = packed + panel * product.panelBytes

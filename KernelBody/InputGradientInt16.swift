@@ -57,7 +57,10 @@ extension Body {
     withScratch { pointers, tile in
       let tile = UnsafeMutableRawPointer(tile).assumingMemoryBound(to: Int32.self)
       shares.visitBlocks(
-        of: source, tiles, sampleCount: g.inputCount, channels: g.inputChannels, pointers: pointers
+        of: source, tiles, sampleCount: g.inputCount, channels: g.inputChannels, pointers: pointers,
+        readAhead: { panel, panels, share, shares in
+          readAhead(words + panel * panelStride, byteCount: panels * panelStride * 4, share: share, of: shares)
+        }
       ) { pixelTile, panel, panels in
         let pixels = pixelTile.pixels
         let kernel = MicroKernelInt16(

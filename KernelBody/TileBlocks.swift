@@ -68,7 +68,7 @@ private let blockTiles = 64
 extension TileShares {
   /// Visits the tiles in blocks of at most `limit`: points `pointers` (of `withScratch`) to the rows of each tile of a block
   /// and lets `prepare` look at them, then calls `beginPanels` for every panel, or pair of panels, with the classes that the block has,
-  /// and `multiply` for every tile of it.
+  /// and for every tile of it `readAhead` with the panels that come next and the tile's share of reading them, and `multiply`.
   ///
   /// A block keeps its row pointers (16 KB) and source pixels in cache while all weights pass over them; inside a block a
   /// panel pair stays in the second-level cache for all tiles. The target has `channels` per pixel and `sampleCount` floats per
@@ -79,6 +79,7 @@ extension TileShares {
     pointers: UnsafeMutablePointer<UnsafeRawPointer>, limit: Int = blockTiles,
     prepare: (_ tile: PixelTile, _ rows: UnsafeMutablePointer<UnsafeRawPointer>) -> Void = { _, _ in },
     beginPanels: (_ panel: Int, _ panels: Int, _ kinds: Range<Int>) -> Void = { _, _, _ in },
+    readAhead: (_ panel: Int, _ panels: Int, _ share: Int, _ shares: Int) -> Void = { _, _, _, _ in },
     multiply: (_ tile: PixelTile, _ panel: Int, _ panels: Int) -> Void
   ) {
     // Of each tile of the block: its pointers, where its pixels lie, its class and its first pixel.
@@ -118,8 +119,12 @@ extension TileShares {
       while panel < panels.upperBound {
         let width = min(2, panels.upperBound - panel)
         beginPanels(panel, width, kinds[0]..<kinds[count - 1] + 1)
-        for slot in 0..<count { multiply(tile(slot), panel, width) }
-        panel += width
+        let (next, nextWidth) = (panel + width, min(2, panels.upperBound - panel - width))
+        for slot in 0..<count {
+          if nextWidth > 0 { readAhead(next, nextWidth, slot, count) }
+          multiply(tile(slot), panel, width)
+        }
+        panel = next
       }
     }
   }

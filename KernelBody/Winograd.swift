@@ -46,16 +46,17 @@ struct WinogradProduct {
   let plan: ConvolutionPlan
   let table: WinogradTable
   let source: UnsafePointer<Float>
-  let sourceChannels: Int
   let sourceCount: Int
-  /// [K/16][9][C][16] weights, as the forward product wants them.
-  let packed: UnsafePointer<Float>
-  /// Whether this is the input gradient: its sources are output channels, and taps run from the last to the first.
-  let isGradient: Bool
+  /// Turned for the input gradient: its sources are output channels, and taps run from the last to the first.
+  let weights: WeightPanels
   let bias: UnsafePointer<Float>?
   let target: UnsafeMutablePointer<Float>
-  let targetChannels: Int
   let accumulate: Bool
+
+  @inline(__always)
+  private var sourceChannels: Int { weights.sourceChannels }
+  @inline(__always)
+  private var targetChannels: Int { weights.targetChannels }
 
   /// Computes this part's tiles and channels of `samples` samples.
   func run(samples: Int, scratch: UnsafeMutablePointer<Float>, part: Int, of parts: Int) {
@@ -76,7 +77,8 @@ struct WinogradProduct {
         for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
       } multiply: { panel, panels, first, count in
         for index in 0..<panels { transformPanel(panel + index, block, index) }
-        multiply(pointers, count, panels, block)
+        let next = panel + panels
+        multiply(pointers, count, panels, block, next: next..<min(next + 2, shares.panels.upperBound))
         for group in 0..<count {
           write(block.products + group * 4096, firstTile: (first + group) * tileRows, total: total, panel, panels)
         }
@@ -88,22 +90,22 @@ struct WinogradProduct {
   @inline(__always)
   private func transformPanel(_ panel: Int, _ block: WinogradBlock, _ index: Int) {
     let positions = block.weights + index * 16 * block.weightStride
-    guard isGradient else {
+    guard weights.areTurned else {
       let tapStride = sourceChannels * 16
-      let first = packed + panel * 9 * tapStride
+      let first = weights.packed + panel * weights.panelStride
       for channel in 0..<sourceChannels {
         transformWinogradWeights(first + channel * 16, tapStride, into: positions + channel * 16, block.weightStride)
       }
       return
     }
     // Blocks of 16 x 16 weights lie together; turned, their lanes are input channels.
-    let tapStride = targetChannels * 16
     var storage = InlineArray<2304, Float>(repeating: 0)
     withUnsafeMutableBytes(of: &storage) { storage in
       let turned = storage.baseAddress!.assumingMemoryBound(to: Float.self)
       for sourcePanel in 0..<sourceChannels / 16 {
-        let first = packed + (sourcePanel * 9 + 8) * tapStride + panel * 256
-        for tap in 0..<9 { temper_transpose(first - tap * tapStride, 16, turned + tap * 256) }
+        for tap in 0..<9 {
+          temper_transpose(weights.block(source: sourcePanel, tap: 8 - tap, panel: panel), 16, turned + tap * 256)
+        }
         for k in 0..<16 {
           transformWinogradWeights(
             turned + k * 16, 256, into: positions + (sourcePanel * 16 + k) * 16, block.weightStride)
@@ -112,14 +114,16 @@ struct WinogradProduct {
     }
   }
 
-  /// The 16 products of `count` groups, position by position, so that a position's weights stay in cache for all groups.
+  /// The 16 products of `count` groups, position by position, so that a position's weights stay in cache for all groups; reads
+  /// the `next` panels meanwhile.
   @inline(__always)
   private func multiply(
-    _ pointers: UnsafePointer<UnsafeRawPointer>, _ count: Int, _ panels: Int, _ block: WinogradBlock
+    _ pointers: UnsafePointer<UnsafeRawPointer>, _ count: Int, _ panels: Int, _ block: WinogradBlock, next: Range<Int>
   ) {
     let kernel = MicroKernel(
       taps: table.patches.taps, tapCount: 1, depth: sourceChannels, panelStride: 16 * block.weightStride)
     for position in 0..<16 {
+      if !next.isEmpty { weights.readPanelsAhead(next.lowerBound, next.count, share: position, of: 16) }
       let weights = UnsafePointer(block.weights + position * block.weightStride)
       for group in 0..<count {
         let rows = pointers + group * 128 + position * tileRows

@@ -54,6 +54,7 @@
       let source = RowSource(base: input, sampleBytes: g.inputCount, elementShift: 0, zeros: plan.zeros)
       let shares = TileShares(
         tileCount: (total + tileRows - 1) / tileRows, channels: g.outputChannels, part: part, of: parts)
+      let panelBytes = 9 * tapBytes(g.inputChannels)
       let kernel = MicroKernelInt16(
         taps: table.patches.taps, tapCount: 1, pairs: g.inputChannels / 2, panelStride: 16 * block.weightStride)
       withScratch { pointers, _ in
@@ -72,7 +73,12 @@
             transformPanel(panel + index, into: weights + index * 16 * block.weightStride, block.weightStride)
           }
           // Position by position, so that a position's weights stay in the first-level cache for all groups.
+          let next = panel + panels
+          let nextPanels = min(2, shares.panels.upperBound - next)
           for position in 0..<16 {
+            if nextPanels > 0 {
+              readAhead(packed + next * panelBytes, byteCount: nextPanels * panelBytes, share: position, of: 16)
+            }
             for group in 0..<count {
               let rows = UnsafePointer(pointers + group * 128 + position * tileRows)
               let product = products + (group * 16 + position) * 256

@@ -147,6 +147,9 @@ TEMPER_INLINE void temper_stream_end(void) {
 #endif
 }
 
+/// Begins to read the cache line at `source` into the second-level cache.
+TEMPER_INLINE void temper_prefetch(const void *source) { __builtin_prefetch(source, 0, 2); }
+
 /// The sign bits of sixteen int32, lane 0 lowest.
 TEMPER_INLINE uint16_t temper_sign_bits(temper_int16 x) {
 #if defined(__AVX512DQ__)
