@@ -39,6 +39,8 @@ final class ProgramSharing {
   private let sharing: LoadSharing
   private(set) var memory: FloatVector?
   private var failure: (any Error)?
+  /// How long meetings have waited for others, in all.
+  private(set) var waitingTime = Duration.zero
 
   init(_ sharing: LoadSharing) { self.sharing = sharing }
 
@@ -55,7 +57,9 @@ final class ProgramSharing {
   /// Waits for the others' parts; a failure is kept for `check`, and what follows it is of no account.
   func meet() {
     guard memory != nil, failure == nil else { return }
+    let start = ContinuousClock.now
     do { try sharing.meet() } catch { failure = error }
+    waitingTime += ContinuousClock.now - start
   }
 
   /// - Throws: what a meeting has met with.

@@ -82,6 +82,8 @@ public final class TrainingExecutor {
     }
     return saved.reduce(0) { $0 + $1.byteCount }
   }
+  /// How long `loadWeights` has waited for the members that share it, in all calls.
+  var waitingTime: Duration { program.sharing?.waitingTime ?? .zero }
   /// Where the stages note their time.
   var profile: StepProfile? {
     get { program.profileSlot.profile }

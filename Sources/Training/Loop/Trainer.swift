@@ -26,7 +26,7 @@ public final class Trainer {
   private let buffers: StepBuffers
   private let update: StateUpdate
   private var executor: TrainingExecutor?
-  /// What the last step took until this member had nothing left to do but wait for the others.
+  /// What the last step took until this member had nothing left to do but wait for the others, without waiting before that.
   public private(set) var lastComputeTime = Duration.zero
 
   /// Prepares one member.
@@ -92,6 +92,7 @@ public final class Trainer {
     executor.input = batch.input
     executor.labels = batch.labels
     profile?.mark(.other)
+    let waitedBefore = executor.waitingTime
     try executor.loadWeights(flat: state.weights.pointer)
     executor.setActivationScales(buffers.activationScales(of: plan))
     executor.setFrozenStatistics(phase.batchNormIsFrozen ? UnsafePointer(state.statistics.pointer) : nil)
@@ -110,7 +111,7 @@ public final class Trainer {
       reducer.submit(bucket: bucket)
       profile?.mark(.communication)
     }
-    lastComputeTime = ContinuousClock.now - start
+    lastComputeTime = ContinuousClock.now - start - (executor.waitingTime - waitedBefore)
     let isFinite = try reducer.wait()
     profile?.mark(.communication)
 

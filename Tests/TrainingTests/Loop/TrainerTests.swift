@@ -1,6 +1,7 @@
 // The promise of design 2.2, in one process: the result does not depend on who computes which shard.
 // Steps 0..<4 are FP16, 4..<12 quantized.
 
+import Foundation
 import JobSpec
 import Testing
 
@@ -76,6 +77,23 @@ import Testing
     for _ in 3..<6 { _ = try trainer.step(again) }
     let undisturbed = try Members.train(spec, ranges: [0..<8], until: 6)
     #expect(state.differences(from: undisturbed.state) == [])
+  }
+
+  @Test("a member's computing time, by which shards are dealt out, is without waiting for others")
+  func computingTime() throws {
+    let plan = try JobFixture.plan(JobFixture.spec())
+    let state = try JobFixture.initialState(plan)
+    let trainer = try Trainer(
+      plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
+    let memory = FloatVector(count: state.sharedCount)
+    state.fill(memory.pointer, part: 0, of: 1)
+    let sharing = LoadSharing(
+      rank: 0, worldSize: 1, memory: { FloatVector(count: $0) }, meet: { Thread.sleep(forTimeInterval: 0.2) })
+    state.share(memory.pointer, owner: memory, loading: sharing)
+    let start = ContinuousClock.now
+    _ = try trainer.step(LocalReducer(plan: plan.reduction))
+    #expect(ContinuousClock.now - start - trainer.lastComputeTime >= .milliseconds(200))
+    #expect(trainer.lastComputeTime > .zero)
   }
 
   @Test("two threads give the same bits as one")
