@@ -39,6 +39,14 @@ struct StepBenchmarkTests {
     #expect(Set(result.timeRelativeToFP32.keys) == ["fp16", "qat"])
   }
 
+  @Test("many steps on noise do not diverge, even with two values per BatchNorm and shard")
+  func manySteps() throws {
+    let result = try Self.result {
+      ($0.batch, $0.repetitions, $0.precisions) = (16, 40, [.qat])
+    }
+    #expect(result.phases.map(\.skippedSteps) == [0])
+  }
+
   @Test("the operations of a step are those of torchvision's ResNet-18: 1.814 G products forward at 224 pixels")
   func operations() throws {
     // torchvision's weights table says 1.81 GFLOPS (multiply-accumulates) for 1000 classes; the head of 5 has 995 * 512 less.
