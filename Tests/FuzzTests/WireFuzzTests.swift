@@ -132,10 +132,7 @@ struct WireFuzzTests {
     defer { buffer.deallocate() }
     var violations = 0
     for generation in 1...UInt64(max(1, Fuzz.count / 10)) {
-      DispatchQueue.concurrentPerform(iterations: 2) { rank in
-        let membership = MeshMembership(job: 1, generation: generation, rank: rank, peers: peers)
-        #expect(throws: Never.self) { try meshes[rank].form(membership, timeout: .seconds(10)) }
-      }
+      try Self.form(meshes, generation, peers)
       meshes[0].serveState { _ in Array(repeating: 1, count: 100) }
       let allReduce = try AllReduce(mesh: meshes[0], layout: layout, ranges: [0..<4, 4..<8], shardCount: 8)
       let pieces = allReduce.pieces.indices.map { buffer + $0 * layout.sumCount }
@@ -158,6 +155,20 @@ struct WireFuzzTests {
       do { try allReduce.wait() } catch { #expect(error is CommunicationError) }
     }
     #expect(violations > 0)
+  }
+
+  /// Links both members, each on a thread of its own, since each waits for the other.
+  private static func form(_ meshes: [PeerMesh], _ generation: UInt64, _ peers: [MeshPeer]) throws {
+    @Sendable func form(_ rank: Int) throws {
+      let membership = MeshMembership(job: 1, generation: generation, rank: rank, peers: peers)
+      try meshes[rank].form(membership, timeout: .seconds(60))
+    }
+    let other = Handover<Result<Void, any Error>>()
+    let thread = OwnerThread()
+    thread.start(name: "rank-1") { other.give(Result { try form(1) }) }
+    let own = Result { try form(0) }
+    try other.take().get()
+    try own.get()
   }
 
   /// A frame of rank 1 with two fields off.
