@@ -5,12 +5,10 @@
 ///
 /// Not thread safe: the training thread's.
 public final class LoadSharing {
-  /// This member's place.
-  public let rank: Int
-  /// Members that share.
-  public let worldSize: Int
-  private let makeMemory: (_ count: Int) throws -> FloatVector?
-  private let meetOthers: () throws -> Void
+  fileprivate let rank: Int
+  fileprivate let worldSize: Int
+  fileprivate let memory: (_ count: Int) throws -> FloatVector?
+  fileprivate let meet: () throws -> Void
 
   /// Describes the sharing.
   ///
@@ -26,12 +24,9 @@ public final class LoadSharing {
   ) {
     self.rank = rank
     self.worldSize = worldSize
-    makeMemory = memory
-    meetOthers = meet
+    self.memory = memory
+    self.meet = meet
   }
-
-  fileprivate func memory(byteCount: Int) throws -> FloatVector? { try makeMemory((byteCount + 3) / 4) }
-  fileprivate func meet() throws { try meetOthers() }
 }
 
 /// The sharing as one program sees it: its memory, and what became of its meetings.
@@ -45,7 +40,7 @@ final class ProgramSharing {
   init(_ sharing: LoadSharing) { self.sharing = sharing }
 
   /// Makes the memory of shared tensors; without it, or where there is none, every member does the whole work.
-  func allocate(byteCount: Int) throws { memory = try sharing.memory(byteCount: byteCount) }
+  func allocate(byteCount: Int) throws { memory = try sharing.memory((byteCount + 3) / 4) }
 
   /// What this member does of a thread's share of the work.
   func part(_ share: TaskShare) -> TaskShare {

@@ -14,26 +14,24 @@ extension TrainingLowering {
     let layers = fused.compactMap { convolutions[$0.node.id] }
     guard builder.sharing != nil else {
       for layer in layers {
-        let integers = emitRounding(layer)
-        emitPackingForGradient(layer, integers)
-        emitUnshared(layer, integers)
+        let weights = emitRounding(layer)
+        emitPackingForGradient(layer, weights)
+        emitUnshared(layer, weights)
       }
       return
     }
-    let rounded = layers.map { (layer: $0, integers: emitRounding($0)) }
+    let rounded = layers.map { (layer: $0, weights: emitRounding($0)) }
     if precision != .fp32 { builder.emitMeeting("weights are rounded") }
-    for (layer, integers) in rounded { emitPackingForGradient(layer, integers) }
+    for (layer, weights) in rounded { emitPackingForGradient(layer, weights) }
     if precision == .quantized { builder.emitMeeting("weights are packed") }
-    for (layer, integers) in rounded { emitUnshared(layer, integers) }
+    for (layer, weights) in rounded { emitUnshared(layer, weights) }
   }
 
   /// The first of a layer's stages: weights to halves, or to integers, which are returned.
   private mutating func emitRounding(_ layer: ConvolutionLayer) -> Tensor? {
     builder.part = layer.quantization == nil ? .other : .quantize
     if layer.quantization != nil { return emitQuantizing(layer) }
-    guard precision == .fp16, layer.plan.weightsArePacked, let packed = layer.packed else { return nil }
-    emitHalves(layer, into: packed)
-    return nil
+    return precision == .fp16 ? emitHalves(layer) : nil
   }
 
   /// The second: int16 weights for the input gradient, of integers of all output channels.
@@ -51,14 +49,12 @@ extension TrainingLowering {
   }
 
   /// What every member does for itself, of what it has by then.
-  private mutating func emitUnshared(_ layer: ConvolutionLayer, _ integers: Tensor?) {
+  private mutating func emitUnshared(_ layer: ConvolutionLayer, _ rounded: Tensor?) {
     builder.part = layer.quantization == nil ? .other : .quantize
-    if let integers {
-      emitGradientLimit(layer)
-      emitDequantizing(layer, integers)
-    } else {
-      emitFloatPacking(layer)
-    }
+    if layer.quantization == nil { return emitPacking(layer, of: rounded) }
+    guard let rounded else { return }
+    emitGradientLimit(layer)
+    emitDequantizing(layer, rounded)
   }
 
   /// Biases and BatchNorm parameters stay Float in every precision.
@@ -80,31 +76,22 @@ extension TrainingLowering {
     }
   }
 
-  private mutating func emitHalves(_ layer: ConvolutionLayer, into rounded: Tensor) {
-    let (step, count) = (step, layer.weightEntry.elementCount)
-    builder.emitShared("\(layer.node.name) round weights", using: [rounded]) { part, parts in
-      kernels.roundToHalf(
-        layer.stateWeights(step), count: count, output: rounded.floats, part: part, of: parts)
-    }
-  }
-
-  /// Packs what kernels do not take as it lies, of rounded weights in fp16.
-  private mutating func emitFloatPacking(_ layer: ConvolutionLayer) {
-    guard precision == .fp16 else { return emitPacking(layer, of: nil) }
-    if layer.plan.weightsArePacked { return emitPacking(layer, of: layer.packed) }
+  private mutating func emitHalves(_ layer: ConvolutionLayer) -> Tensor {
     let (step, count, name) = (step, layer.weightEntry.elementCount, layer.node.name)
-    let rounded = builder.floats("\(name) rounded weights", count: count)
-    builder.emit("\(name) round weights", using: [rounded]) { part, parts in
+    let rounded = floatsToPack(layer, "\(name) rounded weights", lifetime: builder.sharedOrTransient)
+    builder.emitShared("\(name) round weights", using: [rounded]) { part, parts in
       kernels.roundToHalf(
         layer.stateWeights(step), count: count, output: rounded.floats, part: part, of: parts)
     }
-    emitPacking(layer, of: rounded)
+    return rounded
   }
 
   /// Where to put weights that `emitPacking` is to pack: where they belong, if they are packed as they lie.
-  private mutating func floatsToPack(_ layer: ConvolutionLayer, _ label: String) -> Tensor {
+  private mutating func floatsToPack(
+    _ layer: ConvolutionLayer, _ label: String, lifetime: Tensor.Lifetime = .transient
+  ) -> Tensor {
     if layer.plan.weightsArePacked, let packed = layer.packed { return packed }
-    return builder.floats(label, count: layer.weightEntry.elementCount)
+    return builder.floats(label, count: layer.weightEntry.elementCount, lifetime: lifetime)
   }
 
   /// Packs these weights, or the state's, for the kernels that do not take them as they lie.
