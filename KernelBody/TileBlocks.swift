@@ -46,6 +46,19 @@ struct TileShares {
   }
 }
 
+extension TileShares {
+  /// Visits the panels two by two, where there are two, each with those that come after them: none, one or two.
+  @inline(__always)
+  func visitPanels(_ body: (_ panel: Int, _ panels: Int, _ next: Range<Int>) -> Void) {
+    var panel = panels.lowerBound
+    while panel < panels.upperBound {
+      let next = min(panel + 2, panels.upperBound)
+      body(panel, next - panel, next..<min(next + 2, panels.upperBound))
+      panel = next
+    }
+  }
+}
+
 /// A tile of 8 pixels whose rows have been found.
 struct PixelTile {
   /// The class that it is of.
@@ -115,16 +128,12 @@ extension TileShares {
         count += 1
         next += 1
       }
-      var panel = panels.lowerBound
-      while panel < panels.upperBound {
-        let width = min(2, panels.upperBound - panel)
-        beginPanels(panel, width, kinds[0]..<kinds[count - 1] + 1)
-        let (next, nextWidth) = (panel + width, min(2, panels.upperBound - panel - width))
+      visitPanels { panel, panels, next in
+        beginPanels(panel, panels, kinds[0]..<kinds[count - 1] + 1)
         for slot in 0..<count {
-          if nextWidth > 0 { readAhead(next, nextWidth, slot, count) }
-          multiply(tile(slot), panel, width)
+          if !next.isEmpty { readAhead(next.lowerBound, next.count, slot, count) }
+          multiply(tile(slot), panel, panels)
         }
-        panel = next
       }
     }
   }

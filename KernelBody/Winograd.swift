@@ -75,10 +75,9 @@ struct WinogradProduct {
           }
         }
         for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
-      } multiply: { panel, panels, first, count in
+      } multiply: { panel, panels, next, first, count in
         for index in 0..<panels { transformPanel(panel + index, block, index) }
-        let next = panel + panels
-        multiply(pointers, count, panels, block, next: next..<min(next + 2, shares.panels.upperBound))
+        multiply(pointers, count, panels, block, next: next)
         for group in 0..<count {
           write(block.products + group * 4096, firstTile: (first + group) * tileRows, total: total, panel, panels)
         }

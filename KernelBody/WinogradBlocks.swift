@@ -6,13 +6,13 @@ internal import KernelsInterface
 extension TileShares {
   /// Visits the tiles in blocks of at most `groups` groups of 8: points `pointers` (of `withScratch`, 128 for each group) to the
   /// source pixels of a group, [16][8], and lets `transform` point them to transformed patches instead; then calls
-  /// `multiply` for every panel, or pair of panels, of the block.
+  /// `multiply` for every panel, or pair of panels, of the block, with those that come `next`.
   @inline(__always)
   func visitPatches(
     of source: RowSource, _ table: WinogradTable, total: Int, groups: Int,
     pointers: UnsafeMutablePointer<UnsafeRawPointer>,
     transform: (_ pointers: UnsafeMutablePointer<UnsafeRawPointer>, _ group: Int) -> Void,
-    multiply: (_ panel: Int, _ panels: Int, _ firstGroup: Int, _ groups: Int) -> Void
+    multiply: (_ panel: Int, _ panels: Int, _ next: Range<Int>, _ firstGroup: Int, _ groups: Int) -> Void
   ) {
     var first = tiles.lowerBound
     while first < tiles.upperBound {
@@ -23,12 +23,7 @@ extension TileShares {
           table.patches, firstTap: 0, tapCount: 16, first: (first + group) * tileRows, total: total, into: pointers)
         transform(pointers, group)
       }
-      var panel = panels.lowerBound
-      while panel < panels.upperBound {
-        let width = min(2, panels.upperBound - panel)
-        multiply(panel, width, first, count)
-        panel += width
-      }
+      visitPanels { panel, panels, next in multiply(panel, panels, next, first, count) }
       first += count
     }
   }

@@ -68,17 +68,14 @@
             }
           }
           for row in 0..<128 { pointers[row] = UnsafeRawPointer(patches + row * block.stride) }
-        } multiply: { panel, panels, first, count in
+        } multiply: { panel, panels, next, first, count in
           for index in 0..<panels {
             transformPanel(panel + index, into: weights + index * 16 * block.weightStride, block.weightStride)
           }
           // Position by position, so that a position's weights stay in the first-level cache for all groups.
-          let next = panel + panels
-          let nextPanels = min(2, shares.panels.upperBound - next)
           for position in 0..<16 {
-            if nextPanels > 0 {
-              readAhead(packed + next * panelBytes, byteCount: nextPanels * panelBytes, share: position, of: 16)
-            }
+            readAhead(
+              packed + next.lowerBound * panelBytes, byteCount: next.count * panelBytes, share: position, of: 16)
             for group in 0..<count {
               let rows = UnsafePointer(pointers + group * 128 + position * tileRows)
               let product = products + (group * 16 + position) * 256
