@@ -29,6 +29,8 @@ final class InProcessHub: @unchecked Sendable {
   private var isLost = false
   private var memory: FloatVector?
   private(set) var meetings = 0
+  /// The step that was begun last.
+  private(set) var latestStep: UInt64?
 
   init(plan: ReductionPlan, shardCount: Int, worldSize: Int, failingStep: UInt64? = nil) {
     self.plan = plan
@@ -39,21 +41,25 @@ final class InProcessHub: @unchecked Sendable {
 
   var worldSize: Int { condition.withLock { members.count } }
 
-  /// How a member shares the loading of weights with the others.
+  /// How a member shares the loading of weights with the others; all but the first are late with every part.
   func loadSharing(rank: Int) -> LoadSharing {
     LoadSharing(rank: rank, worldSize: worldSize) { [self] count in
       meet { $0.memory = FloatVector(count: count) }
       return condition.withLock { memory }
     } meet: { [self] in
       meet { $0.meetings += 1 }
+      delay(rank)
     }
   }
+
+  func delay(_ rank: Int) { if rank > 0 { Thread.sleep(forTimeInterval: 0.005) } }
 
   func register(
     rank: Int, step: UInt64, pieces: [(range: Range<Int>, values: UnsafeMutablePointer<Float>)],
     result: UnsafeMutablePointer<Float>, maxima: UnsafeMutablePointer<Float>
   ) {
     condition.withLock {
+      latestStep = step
       members[rank].pieces = pieces
       members[rank].result = result
       members[rank].maxima = maxima
@@ -159,6 +165,7 @@ final class InProcessReducer: Reducer {
   func wait() throws -> Bool {
     precondition(nextBucket == plan.buckets.count && hasMaxima, "only \(nextBucket) buckets were submitted")
     try hub.reduce()
+    defer { if finishing != nil { hub.delay(rank) } }
     let isFinite = UnsafeBufferPointer(start: result, count: plan.parameterRange.count).allSatisfy(\.isFinite)
     if let finishing {
       // In pieces that begin anywhere, and not in order.

@@ -79,6 +79,38 @@ import Testing
     #expect(state.differences(from: undisturbed.state) == [])
   }
 
+  @Test("a member that is lost while weights are loaded ends the step before it is reduced")
+  func lostWhileLoading() throws {
+    struct Lost: Error {}
+    let plan = try JobFixture.plan(JobFixture.spec())
+    for failing in [1, 2] {
+      let state = try JobFixture.initialState(plan)
+      let hub = InProcessHub(plan: plan.reduction, shardCount: 8, worldSize: 1)
+      let reducer = InProcessReducer(hub: hub, rank: 0, plan: plan.reduction, shards: 0..<8)
+      func trainer() throws -> Trainer {
+        try Trainer(
+          plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
+      }
+      let alone = try trainer()
+      for _ in 0..<5 { _ = try alone.step(reducer) }
+      let before = state.allBytes
+      let memory = FloatVector(count: state.sharedCount)
+      state.fill(memory.pointer, part: 0, of: 1)
+      var meetings = 0
+      func meet() throws {
+        meetings += 1
+        if meetings == failing { throw Lost() }
+      }
+      state.share(
+        memory.pointer, owner: memory,
+        loading: LoadSharing(rank: 0, worldSize: 1, memory: { FloatVector(count: $0) }, meet: meet))
+      let sharing = try trainer()
+      #expect(throws: Lost.self) { try sharing.step(reducer) }
+      #expect(meetings == failing && hub.latestStep == 4)
+      #expect(state.differences(from: before) == [])
+    }
+  }
+
   @Test("a member's computing time, by which shards are dealt out, is without waiting for others")
   func computingTime() throws {
     let plan = try JobFixture.plan(JobFixture.spec())
