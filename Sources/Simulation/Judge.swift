@@ -99,7 +99,7 @@ final class Judge {
         case .pause: record.state == .paused || record.intent != nil || record.state.isOver
         case .cancel: record.intent == .cancel || record.state.isOver
         case .kill: record.state.isOver
-        case .resume: true
+        case .resume: record.intent != .pause
         }
       if !isDone { world.violated("S5", "\(job) is to \(verb), and the store does not know") }
     case .controlled, .drained: break

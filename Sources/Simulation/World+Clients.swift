@@ -41,7 +41,7 @@ extension World {
     after(dice.span(mean: 3_000_000), .client(index))
   }
 
-  /// Pauses, resumes, cancels, kills and tries again; after faults stop, what is paused goes on.
+  /// Pauses, resumes, cancels, kills and tries again, also what is not paused (yet); after faults stop, what is paused goes on.
   private func changeMind(_ index: Int, _ job: JobID) {
     let state = judge.jobs[job]?.state
     func ask(_ request: ClientRequest) { after(dice.span(mean: plan.delay), .clientArrives(index, request)) }
@@ -60,6 +60,7 @@ extension World {
       case 4: ask(.control(job, .kill))
       case 5...24: ask(.control(job, .pause))
       case 25...34: if let process = slots[dice.index(slots.count)].process { ask(.drain(name(processes[process]))) }
+      case 35...44: ask(.control(job, .resume))
       default: break
       }
     }

@@ -53,6 +53,20 @@ import Testing
     #expect(ask(&bench, .resume, job) == .controlled(accepted: false, reason: "job 1 is running, not paused"))
   }
 
+  @Test("a pause can be taken back before it has come")
+  func withdrawPause() throws {
+    var (bench, job) = training()
+    for _ in 0..<2 {
+      _ = ask(&bench, .pause, job)
+      #expect(
+        ask(&bench, .resume, job) == .controlled(accepted: true, reason: "the pause is taken back, the job goes on"))
+      #expect(bench.persisted.last == .intent(job, nil))
+      bench.wait(.seconds(5))
+    }
+    #expect(bench.states(of: job).last == .running && !bench.states(of: job).contains(.paused))
+    #expect(bench.generations.count == 3, "the members stop where they were told to, and go on")
+  }
+
   @Test("cancelling stores a checkpoint first, then ends the job")
   func cancel() {
     var (bench, job) = training()

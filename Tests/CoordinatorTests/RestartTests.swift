@@ -53,6 +53,18 @@ import Testing
     #expect(bench.generations.isEmpty)
   }
 
+  @Test("a pause that the restart has cut short is gone on with, unless it is taken back", arguments: [false, true])
+  func pausing(isTakenBack: Bool) throws {
+    var snapshot = snapshot()
+    snapshot.jobs[0].intent = .pause
+    var bench = restarted(snapshot)
+    if isTakenBack { bench.send(.control(RequestID(100), JobID(1), .resume)) }
+    bench.hello(7, stamp: stamp, step: 320)
+    bench.hello(8, stamp: stamp, step: 321)
+    bench.wait(.seconds(5))
+    #expect(bench.states(of: JobID(1)).contains(.paused) != isTakenBack)
+  }
+
   @Test("a member that lost the order to start with its connection gets it again")
   func startLostWithConnection() {
     var bench = Bench()

@@ -156,4 +156,25 @@ struct CommandLineTests {
     }
     #expect(hashes[0] == hashes[1])
   }
+
+  @Test("interrupted, a run stores a checkpoint and leaves with 75; the same command goes on from there")
+  func interruptedRun() throws {
+    let cluster = try TestCluster()
+    let path = try write(TinyJob.spec(), "job.yaml", in: cluster)
+    let directory = cluster.directory.appendingPathComponent("run").path
+    let command = ["run", path, "--directory", directory]
+    for (number, sign) in [(SIGINT, "epoch 2/6"), (SIGTERM, "  qat  ")] {
+      let process = try cluster.launch("temper", command, log: "run-\(number)")
+      try cluster.waitForLog("run-\(number)", sign)
+      cluster.signal(process, number)
+      #expect(try cluster.exitCode(of: process, within: 60) == 75)
+      let text = cluster.log("run-\(number)")
+      #expect(text.contains("error: interrupted: tiny is paused at step "), "\(text)")
+      #expect(!text.contains("in no checkpoint"))
+    }
+    let (code, text) = try temper(cluster, command + ["--json"])
+    #expect(code == 0, "\(text)")
+    let object = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    #expect(try object["sha256"] as? String == TinyJob.reference.get())
+  }
 }

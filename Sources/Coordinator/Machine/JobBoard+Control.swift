@@ -23,7 +23,10 @@ extension JobBoard {
       if case .paused(let reason) = job.stage, verb == .pause { return (true, "\(id) is \(reason)") }
       return rest(job, verb == .pause ? .pause : .cancel, at: now)
     case .resume:
-      if job.stopping?.aim == .pause { return (false, "\(id) is storing its checkpoint before it pauses") }
+      if job.stopping?.aim == .pause {
+        withdrawPause(of: id)
+        return (true, "the pause is taken back, the job goes on")
+      }
       guard case .paused = job.stage else { return (false, "\(id) is \(job.record.state.rawValue), not paused") }
       start(id, cause: "resumed")
       return (true, "goes on from \(origin(of: job))")
@@ -44,6 +47,14 @@ extension JobBoard {
     return (
       true, "stores a checkpoint of step \(job.committedStep) or later, then \(aim == .pause ? "pauses" : "ends")"
     )
+  }
+
+  /// Has a job go on that was on its way to a pause: what was announced to its members is then an end like others.
+  private mutating func withdrawPause(of id: JobID) {
+    jobs[id]?.record.intent = nil
+    persist(.intent(id, nil))
+    jobs[id]?.stopping = nil
+    log(id, .info, "the pause is taken back")
   }
 
   mutating func retry(_ request: RequestID, _ id: JobID, _ settings: JobSettings?) {

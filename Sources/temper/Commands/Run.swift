@@ -12,8 +12,9 @@ struct Run: ParsableCommand {
     abstract: "Train a job on this machine: coordinator and workers as child processes.",
     discussion: """
       Ends with a table of average precision and recall per class for the float model, for INT8 by post-training \
-      quantization and for INT8 by QAT, and with an ONNX model. Interrupted, it can be given again: the same command \
-      goes on from the last checkpoint. Kill a worker if you like; the result is the same, bit for bit.
+      quantization and for INT8 by QAT, and with an ONNX model. Interrupted (Ctrl-C, SIGTERM) it stores a checkpoint and \
+      exits with 75; the same command goes on from there. Interrupted twice it leaves at once, and the next run goes on from \
+      the last checkpoint. Kill a worker if you like; the result is the same, bit for bit.
       """)
 
   @OptionGroup var file: JobFileOptions
@@ -85,12 +86,17 @@ struct Run: ParsableCommand {
     let connection = try CoordinatorConnection(endpoint: endpoint, timeout: .seconds(30))
     let jobs = try spec.withBaseline.map { part in
       let job = try submit(part, connection)
-      let info = try connection.follow(job: job, display: display) {
+      var isLeaving = false
+      let info = try connection.follow(job: job, display: display, orPaused: { isLeaving }) {
         for event in try cluster.supervise() { display.note(event) }
-        if interruption.isRequested {
-          display.note("interrupted; leaving")
-          throw Failure(.requeue, "interrupted before the job was over", hint: "the same command goes on from here")
-        }
+        guard interruption.isRequested, !isLeaving else { return }
+        isLeaving = true
+        display.note("interrupted; storing a checkpoint (once more: leaving at once)")
+        _ = try connection.control(job: job, .pause)
+      }
+      if isLeaving {
+        throw Failure(
+          .requeue, "interrupted: \(info.name) is \(info.reason)", hint: "the same command goes on from there")
       }
       try JobPresentation.requireFinished(info)
       return info
@@ -101,10 +107,14 @@ struct Run: ParsableCommand {
     return (jobs, records.sorted { $0.name < $1.name })
   }
 
-  /// Submits the job, or finds the one that an interrupted run of the same command left; a failed one is tried anew.
+  /// Submits the job, or has the one go on that an interrupted run of the same command left; a failed one is tried anew.
   private func submit(_ spec: JobSpec, _ connection: CoordinatorConnection) throws -> UInt64 {
     let known = try connection.jobs().filter { $0.spec == spec.resolvedYAML() }
-    if let job = known.last, !["failed", "cancelled"].contains(job.state) { return job.job }
+    if let job = known.last, !["failed", "cancelled"].contains(job.state) {
+      // Refused where nothing is paused, nor about to be.
+      if !job.isOver { _ = try connection.control(job: job.job, .resume) }
+      return job.job
+    }
     return try connection.submit(spec, key: "\(spec.name)/\(known.count)").job
   }
 

@@ -32,7 +32,7 @@ struct Wait: ParsableCommand {
       let deadline = limit.map { Date(timeIntervalSinceNow: $0) } ?? .distantFuture
       while true {
         let info = try connection.find("\(number)")
-        if info.isOver || info.state == "paused" {
+        if info.isOver || info.isPaused {
           try JobPresentation.report(info, json: output.json)
           if exitStatus, let code = Self.codes[info.state], code != 0 { throw ExitCode(code) }
           return

@@ -7,6 +7,8 @@ import Training
 extension WireJobInfo {
   /// Whether nothing more will happen to it.
   var isOver: Bool { ["finished", "failed", "cancelled"].contains(state) }
+  /// Whether it waits to be resumed.
+  var isPaused: Bool { state == "paused" }
 }
 
 extension ProgressMoment {

@@ -114,7 +114,8 @@ final class LiveDisplay {
 
   private func erase() {
     guard isTerminal, drawnLines > 0 else { return }
-    FileHandle.standardError.write(Data("\u{1B}[\(drawnLines)A\u{1B}[J".utf8))
+    // From the first column: a key that was pressed, ^C say, has moved the cursor.
+    FileHandle.standardError.write(Data("\r\u{1B}[\(drawnLines)A\u{1B}[J".utf8))
     drawnLines = 0
   }
 }

@@ -104,9 +104,11 @@ final class CoordinatorConnection {
 
   /// Follows a job until it is over.
   ///
-  /// - Parameter onTick: called about five times a second; what it throws ends the following.
+  /// - Parameters:
+  ///   - orPaused: asked when the job is paused: whether that is enough.
+  ///   - onTick: called about five times a second; what it throws ends the following.
   func follow(
-    job: UInt64, display: LiveDisplay, onTick: () throws -> Void = {}
+    job: UInt64, display: LiveDisplay, orPaused: () -> Bool = { false }, onTick: () throws -> Void = {}
   ) throws -> WireJobInfo {
     watched.start(job: job, client: client)
     defer { display.finish() }
@@ -130,7 +132,7 @@ final class CoordinatorConnection {
       }
       epochsShown = info.epochs.count
       display.show(ProgressMoment(info))
-      if info.isOver { return info }
+      if info.isOver || (info.isPaused && orPaused()) { return info }
       Thread.sleep(forTimeInterval: 0.2)
     }
   }
