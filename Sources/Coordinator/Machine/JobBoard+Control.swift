@@ -24,7 +24,9 @@ extension JobBoard {
       return rest(job, verb == .pause ? .pause : .cancel, at: now)
     case .resume:
       if job.stopping?.aim == .pause {
-        withdrawPause(of: id)
+        // What was announced to its members is now an end like others: they go on after it.
+        forgetStopping(of: id)
+        log(id, .info, "the pause is taken back")
         return (true, "the pause is taken back, the job goes on")
       }
       guard case .paused = job.stage else { return (false, "\(id) is \(job.record.state.rawValue), not paused") }
@@ -49,12 +51,11 @@ extension JobBoard {
     )
   }
 
-  /// Has a job go on that was on its way to a pause: what was announced to its members is then an end like others.
-  private mutating func withdrawPause(of id: JobID) {
+  /// The job is no longer on its way to rest: it has come to it, or goes on.
+  mutating func forgetStopping(of id: JobID) {
+    if jobs[id]?.record.intent != nil { persist(.intent(id, nil)) }
     jobs[id]?.record.intent = nil
-    persist(.intent(id, nil))
     jobs[id]?.stopping = nil
-    log(id, .info, "the pause is taken back")
   }
 
   mutating func retry(_ request: RequestID, _ id: JobID, _ settings: JobSettings?) {

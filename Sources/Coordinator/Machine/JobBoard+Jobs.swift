@@ -118,9 +118,7 @@ extension JobBoard {
     }
     for standby in standbys(of: id) { standDown(standby.worker, reason: reason) }
     if case .recovering(let recovery) = job.stage { forgetAbsent(recovery.record.members) }
-    if job.record.intent != nil { persist(.intent(id, nil)) }
-    jobs[id]?.record.intent = nil
-    jobs[id]?.stopping = nil
+    forgetStopping(of: id)
     jobs[id]?.heldUp = nil
   }
 

@@ -87,14 +87,16 @@ struct Run: ParsableCommand {
     let jobs = try spec.withBaseline.map { part in
       let job = try submit(part, connection)
       var isLeaving = false
-      let info = try connection.follow(job: job, display: display, orPaused: { isLeaving }) {
+      let info = try connection.follow(
+        job: job, display: display, until: { $0.isOver || isLeaving && $0.isPaused }
+      ) {
         for event in try cluster.supervise() { display.note(event) }
         guard interruption.isRequested, !isLeaving else { return }
         isLeaving = true
         display.note("interrupted; storing a checkpoint (once more: leaving at once)")
         _ = try connection.control(job: job, .pause)
       }
-      if isLeaving {
+      if info.isPaused {
         throw Failure(
           .requeue, "interrupted: \(info.name) is \(info.reason)", hint: "the same command goes on from there")
       }
@@ -110,12 +112,12 @@ struct Run: ParsableCommand {
   /// Submits the job, or has the one go on that an interrupted run of the same command left; a failed one is tried anew.
   private func submit(_ spec: JobSpec, _ connection: CoordinatorConnection) throws -> UInt64 {
     let known = try connection.jobs().filter { $0.spec == spec.resolvedYAML() }
-    if let job = known.last, !["failed", "cancelled"].contains(job.state) {
-      // Refused where nothing is paused, nor about to be.
-      if !job.isOver { _ = try connection.control(job: job.job, .resume) }
-      return job.job
+    guard let job = known.last, !["failed", "cancelled"].contains(job.state) else {
+      return try connection.submit(spec, key: "\(spec.name)/\(known.count)").job
     }
-    return try connection.submit(spec, key: "\(spec.name)/\(known.count)").job
+    // Refused, and rightly, where nothing is paused nor about to be.
+    _ = try connection.control(job: job.job, .resume)
+    return job.job
   }
 
   /// An ipc endpoint in the directory, or below /tmp where the path would not fit into a socket address.

@@ -105,10 +105,10 @@ final class CoordinatorConnection {
   /// Follows a job until it is over.
   ///
   /// - Parameters:
-  ///   - orPaused: asked when the job is paused: whether that is enough.
+  ///   - isEnough: whether to end here; by default when the job is over.
   ///   - onTick: called about five times a second; what it throws ends the following.
   func follow(
-    job: UInt64, display: LiveDisplay, orPaused: () -> Bool = { false }, onTick: () throws -> Void = {}
+    job: UInt64, display: LiveDisplay, until isEnough: (WireJobInfo) -> Bool = \.isOver, onTick: () throws -> Void = {}
   ) throws -> WireJobInfo {
     watched.start(job: job, client: client)
     defer { display.finish() }
@@ -132,7 +132,7 @@ final class CoordinatorConnection {
       }
       epochsShown = info.epochs.count
       display.show(ProgressMoment(info))
-      if info.isOver || (info.isPaused && orPaused()) { return info }
+      if isEnough(info) { return info }
       Thread.sleep(forTimeInterval: 0.2)
     }
   }

@@ -60,11 +60,13 @@ enum Members {
   }
 
   /// Moves equal states to one memory, as `SharedState` does across processes.
-  static func share(_ states: [TrainingState], _ hub: InProcessHub) {
+  static func share(_ states: [TrainingState], _ hub: InProcessHub) { share(states) { hub.loadSharing(rank: $0) } }
+
+  static func share(_ states: [TrainingState], loading: (_ rank: Int) -> LoadSharing) {
     let memory = FloatVector(count: states[0].sharedCount, repeating: .nan)
     for (rank, state) in states.enumerated() { state.fill(memory.pointer, part: rank, of: states.count) }
     for (rank, state) in states.enumerated() {
-      state.share(memory.pointer, owner: memory, loading: hub.loadSharing(rank: rank))
+      state.share(memory.pointer, owner: memory, loading: loading(rank))
     }
   }
 

@@ -94,16 +94,12 @@ import Testing
       let alone = try trainer()
       for _ in 0..<5 { _ = try alone.step(reducer) }
       let before = state.allBytes
-      let memory = FloatVector(count: state.sharedCount)
-      state.fill(memory.pointer, part: 0, of: 1)
       var meetings = 0
       func meet() throws {
         meetings += 1
         if meetings == failing { throw Lost() }
       }
-      state.share(
-        memory.pointer, owner: memory,
-        loading: LoadSharing(rank: 0, worldSize: 1, memory: { FloatVector(count: $0) }, meet: meet))
+      Members.share([state]) { LoadSharing(rank: $0, worldSize: 1, memory: { FloatVector(count: $0) }, meet: meet) }
       let sharing = try trainer()
       #expect(throws: Lost.self) { try sharing.step(reducer) }
       #expect(meetings == failing && hub.latestStep == 4)
@@ -117,11 +113,10 @@ import Testing
     let state = try JobFixture.initialState(plan)
     let trainer = try Trainer(
       plan: plan, state: state, dataset: JobFixture.dataset(), ranges: [0..<8], rank: 0, threads: 1)
-    let memory = FloatVector(count: state.sharedCount)
-    state.fill(memory.pointer, part: 0, of: 1)
-    let sharing = LoadSharing(
-      rank: 0, worldSize: 1, memory: { FloatVector(count: $0) }, meet: { Thread.sleep(forTimeInterval: 0.2) })
-    state.share(memory.pointer, owner: memory, loading: sharing)
+    Members.share([state]) {
+      LoadSharing(
+        rank: $0, worldSize: 1, memory: { FloatVector(count: $0) }, meet: { Thread.sleep(forTimeInterval: 0.2) })
+    }
     let start = ContinuousClock.now
     _ = try trainer.step(LocalReducer(plan: plan.reduction))
     #expect(ContinuousClock.now - start - trainer.lastComputeTime >= .milliseconds(200))
