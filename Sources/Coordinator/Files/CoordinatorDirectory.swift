@@ -58,7 +58,7 @@ struct CoordinatorDirectory: Sendable {
 final class DirectoryLock: Sendable {
   private let descriptor: Int32
 
-  /// Takes the lock.
+  /// Takes the lock; when it throws, `deinit` closes the file.
   ///
   /// - Throws: `inUse` naming the process that has it, `directory` when the file cannot be made.
   init(path: String) throws {
@@ -70,7 +70,6 @@ final class DirectoryLock: Sendable {
     }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       let owner = (try? String(contentsOfFile: path, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
-      close(descriptor)
       throw CoordinatorError(
         .inUse, "another coordinator (process \(owner ?? "unknown")) uses this directory",
         hint: "stop it, or give this one another --directory", location: path)
@@ -78,7 +77,6 @@ final class DirectoryLock: Sendable {
     let text = Array("\(getpid())\n".utf8)
     guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, text, text.count, 0) == text.count else {
       let reason = String(cString: strerror(errno))
-      close(descriptor)
       throw CoordinatorError(
         .directory, "the lock cannot be written: \(reason)", hint: "free space on the disk", location: path)
     }
