@@ -17,8 +17,8 @@ SHELL := /bin/bash
 # One build serves `run` and `test`: testable imports are on, and the tests are built, in both (Docs/Decisions/0001).
 SWIFT_FLAGS := -c release -Xswiftc -enable-testing
 # Without what make adds to the environment: where that differs, SwiftPM compiles everything again.
-BUILD := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KILLS -u ARGUMENTS -u JOB -u WORKERS -u HOSTS -u RATE \
-  -u PEERS_VENV swift build $(SWIFT_FLAGS) --build-tests
+BUILD := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u MAKE_TERMOUT -u MAKE_TERMERR \
+  -u KILLS -u ARGUMENTS -u JOB -u WORKERS -u HOSTS -u RATE -u PEERS_VENV swift build $(SWIFT_FLAGS) --build-tests
 BIN := .build/release
 PYTHON := .venv/bin/python
 # A virtual environment with PyTorch; set it to one that is there already to save a download of some gigabytes.
